@@ -1,0 +1,365 @@
+"""The values that stages hand to one another. Frozen, without behaviour beyond what follows from the fields.
+
+All durations are seconds, all times seconds since the epoch. `FORMAT` is the version of every file format that
+is built from these types; a file of another version is refused.
+"""
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+FORMAT = 1
+
+GATES = ("unit", "contract", "security", "database", "integration", "performance", "quality")
+DEFAULT_GATE = "unit"
+WAVES = {
+    "unit": 1,
+    "contract": 2,
+    "security": 2,
+    "database": 2,
+    "quality": 2,
+    "integration": 3,
+    "performance": 4,
+}
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all values: immutable, named fields only, unknown keys refused when decoded."""
+
+
+# ---------------------------------------------------------------------------------------------- discovery
+
+
+class TestFile(Value):
+    """A file that pytest would collect: its key (node id before the first `::`) and its path in the project."""
+
+    __test__: ClassVar[bool] = False
+
+    key: str
+    path: str
+
+
+class Options(Value):
+    """What the project's own configuration says about running, as pytest understood it."""
+
+    workers: str | None = None
+    dist: str = "no"
+    coverage: bool = False
+    fail_under: float | None = None
+    marker: str = ""
+    keyword: str = ""
+    maxfail: int = 0
+    reruns: int = 0
+
+
+class Discovery(Value):
+    """The test files of one project. `collected` is true where only a full collection could tell."""
+
+    rootdir: str
+    inipath: str | None
+    python: str
+    pytest: str
+    plugins: dict[str, str]
+    options: Options
+    files: tuple[TestFile, ...]
+    collected: bool = False
+    notes: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------------------------------------- plan.json
+
+
+class TaskKind(StrEnum):
+    PYTEST = "pytest"
+    CHECK = "check"
+    MIGRATION = "migration"
+    PERFORMANCE = "performance"
+    SOAK = "soak"
+
+
+class Piece(Value):
+    """A test file given to a shard: whole (`tests` is null), or the named tests of it."""
+
+    file: str
+    tests: tuple[str, ...] | None = None
+
+
+class Project(Value):
+    """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders."""
+
+    path: str
+    rootdir: str
+    inipath: str | None
+    args: tuple[str, ...] = ()
+    claims: dict[str, tuple[str, ...]] = {}
+
+
+class Suite(Value):
+    """Project × gate × Python × service versions."""
+
+    id: str
+    project: str
+    gate: str
+    python: str
+    services: dict[str, str] = {}
+    marker: str | None = None
+    coverage: bool = False
+
+
+class Task(Value):
+    """One job's worth of work of one suite. A pytest task is shard `index` (from 1) of `of`."""
+
+    id: str
+    suite: str
+    kind: TaskKind
+    wave: int
+    estimate: float
+    index: int = 1
+    of: int = 1
+    pieces: tuple[Piece, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+class Skip(Value):
+    """A gate, or part of one, that was left out on purpose."""
+
+    gate: str
+    reason: str
+
+
+class Plan(Value):
+    """What will run. `digest` is of everything else in it; the same input gives the same bytes."""
+
+    schema: int = FORMAT
+    commit: str
+    digest: str = ""
+    projects: tuple[Project, ...] = ()
+    suites: tuple[Suite, ...]
+    tasks: tuple[Task, ...]
+    skips: tuple[Skip, ...] = ()
+
+
+# ---------------------------------------------------------------------------------------------- record
+
+
+class Outcome(StrEnum):
+    """How one attempt of a test ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    XFAILED = "xfailed"
+    XPASSED = "xpassed"
+    CRASHED = "crashed"
+
+
+class Line(Value, tag_field="kind"):
+    """Base of the lines of a record."""
+
+
+class Header(Line, tag="header"):
+    """First line, written before anything runs."""
+
+    schema: int = FORMAT
+    plan: str
+    task: str
+    attempt: int
+    commit: str
+    at: float
+    environment: dict[str, str] = {}
+
+
+class Session(Line, tag="session"):
+    """pytest has been configured, in the process or worker that collects."""
+
+    python: str
+    pytest: str
+    rootdir: str
+    inipath: str | None
+    plugins: dict[str, str]
+    worker: str = ""
+
+
+class Collected(Line, tag="collected"):
+    """A file of this shard was collected. `ids` are all its tests without the file's key, before deselection;
+    `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection."""
+
+    file: str
+    ids: tuple[str, ...]
+    own: tuple[int, ...] | None = None
+    seconds: float = 0.0
+    worker: str = ""
+
+
+class Deselected(Line, tag="deselected"):
+    """Tests of this shard that the project's own configuration took out (`-m`, `-k`, a hook)."""
+
+    ids: tuple[str, ...]
+    worker: str = ""
+
+
+class FileResult(Line, tag="file"):
+    """A file that could not be collected (`failed`) or skipped itself as a whole (`skipped`)."""
+
+    file: str
+    outcome: str
+    text: str
+    worker: str = ""
+
+
+class Note(Line, tag="note"):
+    """Something that must be known when judging: `code` is a reason's code, see the table of reasons."""
+
+    code: str
+    text: str
+    worker: str = ""
+
+
+class Start(Line, tag="start"):
+    """A test begins."""
+
+    id: str
+    at: float
+
+
+class Phase(Line, tag="phase"):
+    """A phase that did not plainly pass, as soon as it is known. `line` counts from 1; 0 is unknown."""
+
+    id: str
+    when: str
+    outcome: str
+    text: str = ""
+    message: str = ""
+    path: str = ""
+    line: int = 0
+    subtest: str | None = None
+    output: dict[str, str] = {}
+
+
+class End(Line, tag="end"):
+    """An attempt of a test ended. `durations` are set-up, call, teardown; `fixtures` is the part of set-up and
+    teardown spent in fixtures that serve more than this test; `rerun` says that another attempt follows."""
+
+    id: str
+    outcome: Outcome
+    durations: tuple[float, float, float]
+    at: float
+    fixtures: float = 0.0
+    worker: str = ""
+    rerun: bool = False
+
+
+class Crash(Line, tag="crash"):
+    """A worker died. `id` is the test that it was running."""
+
+    id: str
+    text: str
+    worker: str = ""
+
+
+class Sample(Line, tag="sample"):
+    """Resources of a process at a moment; memory in bytes, processor time in seconds."""
+
+    at: float
+    worker: str
+    memory: int
+    cpu: float
+
+
+class Finding(Line, tag="finding"):
+    """What a check reports about a place in the source."""
+
+    file: str
+    line: int
+    rule: str
+    severity: str
+    text: str
+
+
+class Finish(Line, tag="finish"):
+    """pytest came to its own end: its exit status, how many tests it selected and why it stopped early."""
+
+    exit: int
+    selected: int
+    stopped: str | None = None
+
+
+class Output(Line, tag="output"):
+    """The last part of what the process printed; the whole is in `file` beside the record."""
+
+    file: str
+    text: str
+
+
+class Closing(Line, tag="closing"):
+    """Last line, written by the parent after its child is gone. Without it the task did not finish."""
+
+    exit: int
+    signal: int | None
+    stopped: str | None
+    lines: int
+    at: float
+    seconds: float
+
+
+RecordLine = (
+    Header
+    | Session
+    | Collected
+    | Deselected
+    | FileResult
+    | Note
+    | Start
+    | Phase
+    | End
+    | Crash
+    | Sample
+    | Finding
+    | Finish
+    | Output
+    | Closing
+)
+
+
+# ---------------------------------------------------------------------------------------------- verdict.json
+
+
+class VerdictKind(StrEnum):
+    PASS = "PASS"  # noqa: S105  (the word, not a secret)
+    FAIL = "FAIL"
+    INVALID = "INVALID"
+
+
+class Reason(Value):
+    """Why a verdict is not PASS, or what should be known about one that is. `subjects` name the culprits."""
+
+    code: str
+    verdict: VerdictKind
+    text: str
+    subjects: tuple[str, ...] = ()
+    more: int = 0
+
+
+class GateVerdict(Value):
+    """`absent`: nothing is configured for the gate. `counts`: tests by outcome, and `flaky`."""
+
+    verdict: VerdictKind | None
+    absent: bool = False
+    reasons: tuple[Reason, ...] = ()
+    counts: dict[str, int] = {}
+    coverage: float | None = None
+
+
+class Verdict(Value):
+    schema: int = FORMAT
+    plan: str
+    commit: str
+    verdict: VerdictKind
+    gates: dict[str, GateVerdict]
+    reasons: tuple[Reason, ...] = ()
+    notices: tuple[Reason, ...] = ()
+
+
+JsonObject = dict[str, Any]
