@@ -1,0 +1,152 @@
+"""`[tool.thebes]` in pyproject.toml: parsed strictly, with defaults that make it unnecessary."""
+
+import datetime
+import re
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import InputError
+from .model import GATES
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """Base of all tables; keys are written with hyphens."""
+
+
+class GateConfig(Section, kw_only=True):
+    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands."""
+
+    paths: tuple[str, ...] = ()
+    marker: str | None = None
+    coverage: float | None = None
+    checks: tuple[str, ...] = ()
+
+
+class Quarantine(Section, kw_only=True):
+    """A test that cannot fail its gate until `expires`. `test` is a node id, or its part before `[`."""
+
+    test: str
+    owner: str
+    expires: datetime.date
+    reason: str = ""
+
+
+class Config(Section, kw_only=True):
+    """Everything that can be configured. Durations stand as in `target = "2m"`."""
+
+    python: tuple[str, ...] = ()
+    interpreter: str | None = None
+    projects: tuple[str, ...] = (".",)
+    args: tuple[str, ...] = ()
+    shards: int | None = None
+    max_shards: int = 32
+    target: str | None = None
+    workers: str | None = None
+    task_limit: str = "2h"
+    required_gates: tuple[str, ...] = ()
+    gates: dict[str, GateConfig] = {}
+    quarantine: tuple[Quarantine, ...] = ()
+    history: str | None = None
+
+
+def load(folder: Path) -> Config:
+    """The configuration of a project. No file, or none of our tables, is fine."""
+    path = folder / "pyproject.toml"
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read: {error}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Config:
+    """The configuration in the text of a pyproject.toml. InputError names the key, what was found and expected."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not TOML: {error}") from None
+    table = document.get("tool", {}).get("thebes", {})
+    _refuse_unknown(table, f"{source}: tool.thebes")
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise InputError(f"{source}: tool.thebes{where.rstrip('`')}: {what}") from None
+    _refuse_values(config, f"{source}: tool.thebes")
+    return config
+
+
+def _refuse_unknown(table: Any, where: str) -> None:
+    _known_keys(table, Config, where)
+    if not isinstance(table, dict):
+        return
+    gates = table.get("gates", {})
+    _known_names(gates, GATES, f"{where}.gates")
+    for name, gate in gates.items() if isinstance(gates, dict) else ():
+        _known_keys(gate, GateConfig, f"{where}.gates.{name}")
+    entries = table.get("quarantine", [])
+    for entry in entries if isinstance(entries, list) else ():
+        _known_keys(entry, Quarantine, f"{where}.quarantine")
+
+
+def _known_keys(table: Any, kind: type[Section], where: str) -> None:
+    _known_names(table, [field.encode_name for field in msgspec.structs.fields(kind)], where)
+
+
+def _known_names(table: Any, known: Any, where: str) -> None:
+    if not isinstance(table, dict):
+        raise InputError(f"{where}: expected a table, found {table!r}")
+    for name in table:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise InputError(f"{where}: unknown key {name!r}; {hint}")
+
+
+def _refuse_values(config: Config, where: str) -> None:
+    for gate in config.required_gates:
+        if gate not in GATES:
+            near = get_close_matches(gate, GATES, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(GATES)}"
+            raise InputError(f"{where}.required-gates: unknown gate {gate!r}; {hint}")
+    for name, gate_config in config.gates.items():
+        if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
+            raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
+    for key, value in (("max-shards", config.max_shards), ("shards", config.shards)):
+        if value is not None and value < 1:
+            raise InputError(f"{where}.{key}: {value} is not at least 1")
+    for key, text in (("target", config.target), ("task-limit", config.task_limit)):
+        if text is not None:
+            seconds(text, f"{where}.{key}")
+    if config.workers is not None:
+        workers(config.workers, f"{where}.workers")
+    for python in config.python:
+        if not re.fullmatch(r"3\.\d+", python):
+            raise InputError(f'{where}.python: {python!r} is not a version such as "3.12"')
+    for project in config.projects:
+        if Path(project).is_absolute() or ".." in Path(project).parts:
+            raise InputError(f"{where}.projects: {project!r} is not a folder inside the repository")
+
+
+def seconds(text: str, where: str) -> float:
+    """ "90s", "2m", "1h" as seconds. InputError names `where`."""
+    match = DURATION.fullmatch(text.strip())
+    if not match or not (value := float(match[1]) * UNITS[match[2]]):
+        raise InputError(f'{where}: {text!r} is not a duration; expected a number with its unit, as in "90s" or "2m"')
+    return value
+
+
+def workers(text: str, where: str) -> str:
+    """ "auto" or a number from 0. InputError names `where`."""
+    if text != "auto" and not text.isdecimal():
+        raise InputError(f'{where}: {text!r} is neither "auto" nor a number')
+    return text

@@ -1,0 +1,275 @@
+"""The plan of a whole repository: which suites there are, and the tasks of each. Pure.
+
+The same input gives the same plan, whatever order files and durations come in.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import PurePosixPath
+
+import msgspec
+
+from ..codec import digest
+from ..config import Config, GateConfig, seconds
+from ..errors import InputError
+from ..model import (
+    DEFAULT_GATE,
+    GATES,
+    WAVES,
+    Discovery,
+    Piece,
+    Plan,
+    Project,
+    Skip,
+    Suite,
+    Task,
+    TaskKind,
+    Value,
+)
+from ..plugin.thebes_plugin.split import file_key, gate_of
+from .estimate import Estimate
+from .pack import Load, pack
+
+TEST_FOLDERS = ("tests", "test")
+DEFAULT_SECONDS = 1.0  # of a file nobody knows anything about
+
+
+class Choice(Value, kw_only=True):
+    """What the person asks for, over what is configured. `gates` empty: all."""
+
+    gates: tuple[str, ...] = ()
+    shards: int | None = None
+    target: float | None = None
+    pythons: tuple[str, ...] = ()
+
+
+class ProjectInput(Value, kw_only=True):
+    """All that planning needs to know about one project. `path` is relative to the repository.
+
+    `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
+    `runs`: durations of past runs by node id, oldest first.
+    """
+
+    path: str
+    rootdir: str
+    inipath: str | None
+    config: Config
+    discovery: Discovery
+    args: tuple[str, ...] = ()
+    marked: dict[str, Discovery] = {}
+    runs: tuple[Mapping[str, float], ...] = ()
+
+
+def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Plan:
+    """The plan. InputError if a chosen gate has nothing in any project."""
+    slugs = unique([project.path for project in projects])
+    parts = [_Part(project, slug, choice) for project, slug in zip(projects, slugs, strict=True)]
+    suites = [suite for part in parts for suite in part.suites()]
+    tasks = [task for part in parts for task in part.tasks()]
+    for gate in choice.gates:
+        if all(suite.gate != gate for suite in suites):
+            raise InputError(f"--gate {gate}: nothing is configured or found for it")
+    plan = Plan(
+        commit=commit,
+        projects=tuple(part.project() for part in parts),
+        suites=tuple(sorted(suites, key=lambda suite: (GATES.index(suite.gate), suite.id))),
+        tasks=tuple(sorted(tasks, key=lambda task: (task.wave, task.suite, task.kind != TaskKind.PYTEST, task.index))),
+        skips=tuple(_skips(parts, choice)),
+    )
+    return msgspec.structs.replace(plan, digest=digest(plan))
+
+
+def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
+    if not choice.gates:
+        return
+    left_out = {gate for part in parts for gate in part.gates()} - set(choice.gates)
+    for gate in sorted(left_out, key=GATES.index):
+        yield Skip(gate=gate, reason="left out by --gate")
+
+
+class _Part:
+    """The part of the plan that belongs to one project."""
+
+    def __init__(self, project: ProjectInput, slug: str, choice: Choice) -> None:
+        self.input = project
+        self.config = project.config
+        self.slug = slug
+        self.choice = choice
+        self.claims = _claims(project)
+        self.pythons = choice.pythons or project.config.python or (project.discovery.python,)
+
+    def project(self) -> Project:
+        given = self.input
+        return Project(
+            path=given.path,
+            rootdir=given.rootdir,
+            inipath=given.inipath,
+            args=given.args,
+            claims=self.claims,
+            fail_under=given.discovery.options.fail_under,
+        )
+
+    def gates(self) -> list[str]:
+        """Gates for which something is configured or found, in the order of the gates."""
+        found = {gate_of(file.path, self.claims, DEFAULT_GATE) for file in self.input.discovery.files}
+        return [gate for gate in GATES if gate in found or gate in self.config.gates]
+
+    def _chosen(self) -> list[str]:
+        return [gate for gate in self.gates() if not self.choice.gates or gate in self.choice.gates]
+
+    def suites(self) -> Iterable[Suite]:
+        for gate in self._chosen():
+            settings = self.config.gates.get(gate, GateConfig())
+            only_checks = bool(settings.checks) and not self._files(gate)
+            for python in self.pythons[:1] if only_checks else self.pythons:
+                yield Suite(
+                    id=self._suite(gate, python),
+                    project=self.input.path,
+                    gate=gate,
+                    python=python,
+                    marker=settings.marker,
+                    coverage=settings.coverage is not None,
+                )
+
+    def tasks(self) -> Iterable[Task]:
+        for gate in self._chosen():
+            shards = self._shards(gate)
+            for python in self.pythons:
+                yield from self._pytest_tasks(gate, self._suite(gate, python), shards)
+            checks = self.config.gates.get(gate, GateConfig()).checks
+            yield from self._check_tasks(gate, self._suite(gate, self.pythons[0]), checks)
+
+    def _suite(self, gate: str, python: str) -> str:
+        return f"{self.slug}{gate}-py{python}"
+
+    def _files(self, gate: str) -> list[str]:
+        if gate in self.input.marked:
+            return sorted(file.key for file in self.input.marked[gate].files)
+        files = self.input.discovery.files
+        return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
+
+    def _shards(self, gate: str) -> list[tuple[float, tuple[Piece, ...]]]:
+        """The shards of a gate: what each is estimated to take, and its pieces."""
+        loads = _loads(self._files(gate), self.input.runs)
+        if not loads:
+            return []
+        known = {load.file: sum(value.seconds for _, value in load.tests) or load.seconds for load in loads}
+        single = {test: value.seconds for load in loads for test, value in load.tests}
+        packed = pack(loads, self._number(sum(known.values())))
+        return [
+            (
+                sum(
+                    known[piece.file] if piece.tests is None else sum(single[test] for test in piece.tests)
+                    for piece in pieces
+                ),
+                pieces,
+            )
+            for pieces in packed
+        ]
+
+    def _number(self, total: float) -> int:
+        """How many shards: as asked, as configured, or as many as the target time wants."""
+        if self.choice.shards:
+            return self.choice.shards
+        target = self.choice.target
+        if target is None and self.config.shards:
+            return self.config.shards
+        if target is None and self.config.target:
+            target = seconds(self.config.target, "tool.thebes.target")
+        return max(1, min(self.config.max_shards, math.ceil(total / target))) if target else 1
+
+    def _pytest_tasks(
+        self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]
+    ) -> Iterable[Task]:
+        for index, (estimate, pieces) in enumerate(shards, 1):
+            yield Task(
+                id=f"{suite}-{index}of{len(shards)}",
+                suite=suite,
+                kind=TaskKind.PYTEST,
+                wave=WAVES[gate],
+                estimate=round(estimate, 3),
+                index=index,
+                of=len(shards),
+                pieces=pieces,
+            )
+
+    def _check_tasks(self, gate: str, suite: str, checks: Sequence[str]) -> Iterable[Task]:
+        commands = [_command(check, gate) for check in checks]
+        names = unique([" ".join(command[:2]) for command in commands], fallback="check", end="")
+        for index, (command, name) in enumerate(zip(commands, names, strict=True), 1):
+            yield Task(
+                id=f"{suite}-{name}",
+                suite=suite,
+                kind=TaskKind.CHECK,
+                wave=WAVES[gate],
+                estimate=0.0,
+                index=index,
+                of=len(commands),
+                command=command,
+            )
+
+
+def _command(check: str, gate: str) -> tuple[str, ...]:
+    try:
+        command = tuple(shlex.split(check))
+    except ValueError as error:
+        raise InputError(f"tool.thebes.gates.{gate}.checks: {check!r}: {error}") from None
+    if not command:
+        raise InputError(f"tool.thebes.gates.{gate}.checks: an empty command")
+    return command
+
+
+def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
+    """Folders by gate: as configured, else a folder of the gate's name in a folder of tests."""
+    configured = {gate: settings for gate, settings in project.config.gates.items() if settings.paths}
+    claims = {gate: {PurePosixPath(path).as_posix() for path in settings.paths} for gate, settings in configured.items()}
+    for file in project.discovery.files:
+        parts = PurePosixPath(file.path).parts[:-1]
+        for position, (parent, name) in enumerate(zip(parts, parts[1:], strict=False)):
+            if parent in TEST_FOLDERS and name in GATES and name not in configured:
+                claims.setdefault(name, set()).add("/".join(parts[: position + 2]))
+                break
+    return {gate: tuple(sorted(claims[gate])) for gate in GATES if gate in claims}
+
+
+def _loads(files: Sequence[str], runs: Sequence[Mapping[str, float]]) -> list[Load]:
+    """What each file is expected to take. Its tests are those of the newest run that knows the file."""
+    latest: dict[str, dict[str, float]] = {}
+    wanted = frozenset(files)
+    for run in reversed(runs):
+        found: dict[str, dict[str, float]] = {}
+        for test, duration in run.items():
+            file = file_key(test)
+            if file in wanted and file not in latest:
+                found.setdefault(file, {})[test] = duration
+        latest.update(found)
+    sums = sorted(sum(tests.values()) for tests in latest.values())
+    usual = sums[len(sums) // 2] if sums else DEFAULT_SECONDS
+    return [
+        Load(
+            file=file,
+            tests=tuple((test, Estimate(value)) for test, value in sorted(latest.get(file, {}).items())),
+            seconds=usual,
+        )
+        for file in files
+    ]
+
+
+def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:
+    """A slug for each name, fit for ids, file and artifact names; names that would clash get part of a hash."""
+    slugs = [_slug(name) or fallback for name in names]
+    return [
+        (slug if slugs.count(slug) == 1 else f"{slug}-{_short_hash(f'{name}{position}')}") + (end if slug else "")
+        for position, (name, slug) in enumerate(zip(names, slugs, strict=True))
+    ]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", "" if name == "." else name).strip("-")[:60]
+
+
+def _short_hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=3).hexdigest()

@@ -1,0 +1,6 @@
+from typing import NamedTuple
+
+
+class Estimate(NamedTuple):
+    seconds: float
+    spread: float = 0.0

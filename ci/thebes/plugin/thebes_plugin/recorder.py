@@ -1,0 +1,256 @@
+"""Records what happens to each test, as the process knows it that prints pytest's own report."""
+
+import sys
+from collections.abc import Generator
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .discovery import versions
+from .record import RECORD_FAILED, Record, RecordError, bounded, quoted
+from .split import file_key
+
+if TYPE_CHECKING:
+    from .shard import Selector
+
+OUTPUT_LIMIT = 16 * 1024
+INDEX = {"setup": 0, "call": 1, "teardown": 2}
+
+
+class FixtureClock:
+    """Time spent setting up fixtures that serve more than one test: it belongs to no single test."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self._depth = 0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
+        if self._depth or fixturedef.scope == "function":
+            return (yield)
+        self._depth = 1
+        began = perf_counter()
+        try:
+            return (yield)
+        finally:
+            self._depth = 0
+            self.spent += perf_counter() - began
+
+    def take(self) -> float:
+        spent, self.spent = self.spent, 0.0
+        return spent
+
+
+class WorkerClock:
+    """In a worker of xdist: sends the fixture time to the controller with the test's report."""
+
+    def __init__(self, clock: FixtureClock) -> None:
+        self.clock = clock
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self.clock.spent and (report.when == "teardown" or report.outcome == "rerun"):
+            report.thebes_fixtures = self.clock.take()  # type: ignore[attr-defined]
+
+
+class Attempt:
+    """An attempt of a test that has not ended."""
+
+    __slots__ = ("at", "durations", "fixtures", "outcome", "subtest_failed")
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.durations = [0.0, 0.0, 0.0]
+        self.fixtures = 0.0
+        self.outcome = "passed"
+        self.subtest_failed = False
+
+
+class Recorder:
+    """Writes the lines of a record from the first test to the end of the session."""
+
+    def __init__(self, config: pytest.Config, record: Record, clock: FixtureClock, selector: "Selector") -> None:
+        self.config = config
+        self.record = record
+        self.clock = clock
+        self.selector = selector
+        self.open: dict[str, Attempt] = {}
+        self.told_files: set[str] = set()
+
+    def pytest_sessionstart(self) -> None:
+        config = self.config
+        self._put(
+            "session",
+            python=".".join(map(str, sys.version_info[:3])),
+            pytest=pytest.__version__,
+            rootdir=str(config.rootpath),
+            inipath=str(config.inipath) if config.inipath else None,
+            plugins=versions(),
+        )
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that skipped itself or could not be collected: these leave no test behind."""
+        if report.passed or report.nodeid in self.told_files:
+            return
+        self.told_files.add(report.nodeid)  # every worker of xdist reports it
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        self._put("file", file=file_key(report.nodeid), outcome=report.outcome, text=bounded(text))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        try:
+            self.record.write(f'{{"kind":"start","id":{quoted(nodeid)},"at":{time():.6f}}}\n')
+        except RecordError as error:
+            _give_up(error)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        # After the others: the built-in subtests change a report's outcome while it is being logged.
+        yield
+        try:
+            self._take(report)
+        except RecordError as error:
+            _give_up(error)
+
+    def _take(self, report: pytest.TestReport) -> None:
+        nodeid = report.nodeid
+        attempt = self.open.get(nodeid)
+        if attempt is None:
+            attempt = self.open[nodeid] = Attempt(report.start)
+        when = report.when
+        outcome = report.outcome
+        if outcome != "passed" or hasattr(report, "context") or hasattr(report, "wasxfail"):
+            if self._take_unusual(report, attempt):
+                return
+        elif when != "teardown":
+            attempt.durations[INDEX[when]] = report.duration
+            return
+        attempt.durations[INDEX[when]] = report.duration
+        if when == "teardown":
+            self._end(report, attempt)
+
+    def _take_unusual(self, report: pytest.TestReport, attempt: Attempt) -> bool:
+        """Anything but a plain pass. True: nothing is left to do for this report."""
+        if hasattr(report, "context"):  # a subtest; its parent reports on its own
+            if not report.passed:
+                self._phase(report, "failed" if report.failed else "skipped", _describe(report))
+            attempt.subtest_failed |= report.failed
+            return True
+        if report.when not in INDEX:  # "???": xdist lost the worker that ran it
+            self._crash(report, attempt)
+            return True
+        rerun = report.outcome == "rerun"
+        outcome = _outcome(report)
+        if outcome != "xpassed":
+            self._phase(report, outcome)
+        attempt.outcome = _worse(attempt.outcome, outcome)
+        attempt.durations[INDEX[report.when]] = report.duration
+        if rerun:
+            self._end(report, attempt, rerun=True)
+        return rerun
+
+    def _end(self, report: pytest.TestReport, attempt: Attempt, *, rerun: bool = False) -> None:
+        nodeid = report.nodeid
+        del self.open[nodeid]
+        outcome = attempt.outcome
+        if attempt.subtest_failed and outcome in {"passed", "skipped", "xfailed", "xpassed"}:
+            outcome = "failed"
+        setup, call, teardown = attempt.durations
+        fixtures = getattr(report, "thebes_fixtures", 0.0) or (self.clock.take() if self.clock.spent else 0.0)
+        worker = getattr(report, "worker_id", "")
+        self.record.write(
+            f'{{"kind":"end","id":{quoted(nodeid)},"outcome":"{outcome}",'
+            f'"durations":[{setup:.6f},{call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
+            + (f',"fixtures":{fixtures:.6f}' if fixtures else "")
+            + (f',"worker":{quoted(worker)}' if worker else "")
+            + (',"rerun":true}\n' if rerun else "}\n")
+        )
+
+    def _phase(self, report: pytest.TestReport, outcome: str, subtest: str | None = None) -> None:
+        message, path, line = _place(report)
+        text = "" if isinstance(report.longrepr, tuple) else report.longreprtext
+        self.record.put(
+            "phase",
+            id=report.nodeid,
+            when=report.when,
+            outcome=outcome,
+            text=bounded(text),
+            message=bounded(message, OUTPUT_LIMIT),
+            path=path,
+            line=line,
+            subtest=subtest,
+            output={name: bounded(text, OUTPUT_LIMIT) for name, text in report.sections} if report.failed else {},
+        )
+
+    def _crash(self, report: pytest.TestReport, attempt: Attempt) -> None:
+        worker = getattr(getattr(report, "node", None), "gateway", None)
+        self.record.put(
+            "crash", id=report.nodeid, text=bounded(report.longreprtext), worker=getattr(worker, "id", "")
+        )
+        attempt.outcome = "crashed"
+        attempt.at = attempt.at or time()
+        self._end(report, attempt)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self.selector.selected = len(ids)
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        self._put("note", code="internal-error", text=bounded(str(excrepr)))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        controller = self.config.pluginmanager.get_plugin("dsession")
+        stopped = (
+            session.shouldfail or session.shouldstop or (controller.shouldstop if controller else False) or None
+        )
+        self._put(
+            "finish",
+            exit=int(exitstatus),
+            selected=self.selector.selected,
+            stopped=str(stopped) if stopped else None,
+        )
+
+    def _put(self, kind: str, **fields: Any) -> None:
+        try:
+            self.record.put(kind, **fields)
+        except RecordError as error:
+            _give_up(error)
+
+
+def _give_up(error: RecordError) -> None:
+    pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """What this phase says of the attempt."""
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    if report.skipped:
+        return "skipped"
+    return "failed" if report.when == "call" else "error"
+
+
+RANK = {"passed": 0, "xpassed": 1, "xfailed": 1, "skipped": 1, "error": 2, "failed": 3}
+
+
+def _worse(one: str, other: str) -> str:
+    return other if RANK[other] > RANK[one] else one
+
+
+def _place(report: pytest.TestReport) -> tuple[str, str, int]:
+    """Message, path and line (from 1) of what went wrong, as far as pytest knows."""
+    longrepr = report.longrepr
+    if isinstance(longrepr, tuple):
+        return str(longrepr[2]), str(longrepr[0]), int(longrepr[1])
+    message = getattr(report, "wasxfail", "")
+    if crash := getattr(longrepr, "reprcrash", None):
+        return message or crash.message, str(crash.path), int(crash.lineno)
+    path, line, _ = report.location
+    return message or (longrepr if isinstance(longrepr, str) else ""), path, (line or -1) + 1
+
+
+def _describe(report: Any) -> str:
+    """A subtest's own description, for the built-in plug-in and for pytest-subtests."""
+    return str(getattr(report, "_sub_test_description", lambda: "(<subtest>)")())

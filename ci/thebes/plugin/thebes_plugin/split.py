@@ -1,0 +1,59 @@
+"""Which shard runs which test: pure functions, shared by the planner and by every process of every shard."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+
+def file_key(nodeid: str) -> str:
+    """What identifies a test file: its node id, up to the first `::`."""
+    return nodeid.partition("::")[0]
+
+
+def stable_hash(text: str, modulus: int) -> int:
+    """0 ≤ result < modulus, the same in every process and on every machine."""
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % modulus
+
+
+def family(test: str) -> str:
+    """A test's id without its parameters: those may differ between processes, the family does not."""
+    return test.partition("[")[0]
+
+
+def atom(test: str) -> str:
+    """The top-level function or class that a test (an id without its file) belongs to."""
+    return family(test).partition("::")[0]
+
+
+def gate_of(path: str, claims: Mapping[str, Iterable[str]], default: str) -> str:
+    """The gate whose claimed folder or file is the longest prefix of `path` (all relative to the project)."""
+    best, gate = -1, default
+    for name, prefixes in claims.items():
+        for prefix in prefixes:
+            inside = prefix == "." or path == prefix or path.startswith(prefix.rstrip("/") + "/")
+            if inside and len(prefix) > best:
+                best, gate = len(prefix), name
+    return gate
+
+
+class Cut:
+    """A file that several shards hold pieces of. `pieces[k]` are the known tests of the k-th holder."""
+
+    def __init__(self, file: str, pieces: Sequence[Sequence[str]]) -> None:
+        self.file = file
+        self.holders = len(pieces)
+        self._owner = {test: rank for rank, piece in enumerate(pieces) for test in piece}
+        self._homes: dict[str, int | None] = {}
+        for test, rank in self._owner.items():
+            home = atom(test)
+            if "::" in family(test):
+                self._homes[home] = rank if self._homes.get(home, rank) == rank else None
+
+    def owner(self, test: str) -> int:
+        """The rank of the holder that runs `test`: as planned; with its class if that is all in one place; else
+        by the hash of its family."""
+        if (rank := self._owner.get(test)) is not None:
+            return rank
+        if "::" in family(test) and (home := self._homes.get(atom(test))) is not None:
+            return home
+        return stable_hash(f"{self.file}::{family(test)}", self.holders)

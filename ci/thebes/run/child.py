@@ -1,0 +1,125 @@
+"""A child process in a group of its own: waited for, interrupted when asked, never left behind."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ..model import Value
+
+# A cancelled job of GitHub Actions: SIGINT, 7.5 s, SIGTERM, 2.5 s, kill. We are gone before that.
+GRACE = {signal.SIGINT: 5.0, signal.SIGTERM: 1.5}
+TICK = 0.2
+
+
+class End(Value, kw_only=True):
+    """How a child ended. `exit` is its code, or 128 + the signal that ended it; `stopped` says why we ended it."""
+
+    exit: int
+    signal: int | None
+    stopped: str | None
+    seconds: float
+
+
+class Stop:
+    """A request to stop, made by a signal handler or another thread; every child waited for hears of it."""
+
+    def __init__(self) -> None:
+        self._listeners: list[queue.SimpleQueue[tuple[str, int]]] = []
+        self._lock = threading.RLock()
+        self.reason: str | None = None
+        self.signal = signal.SIGINT
+
+    def request(self, reason: str, number: signal.Signals = signal.SIGINT) -> None:
+        with self._lock:
+            self.reason = self.reason or reason
+            self.signal = number
+            for listener in self._listeners:
+                listener.put(("stop", number))
+
+    def listen(self, listener: "queue.SimpleQueue[tuple[str, int]]") -> None:
+        with self._lock:
+            self._listeners.append(listener)
+            if self.reason:
+                listener.put(("stop", self.signal))
+
+
+def run_child(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    limit: float,
+    stop: Stop,
+    tick: Callable[[], None],
+) -> End:
+    """Run `command`, its output going to `log`, for at most `limit` seconds. OSError: it could not be started.
+
+    `tick` is called a few times a second, and once at the end. When this returns, nothing of the child's process
+    group is alive.
+    """
+    events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    began = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    threading.Thread(target=lambda: events.put(("end", process.wait())), daemon=True).start()
+    stop.listen(events)
+    try:
+        code, stopped = _wait(process.pid, events, began + limit, stop, tick)
+    finally:
+        _signal_group(process.pid, signal.SIGKILL)
+    tick()
+    return End(
+        exit=code if code >= 0 else 128 - code,
+        signal=-code if code < 0 else None,
+        stopped=stopped,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _wait(
+    group: int,
+    events: "queue.SimpleQueue[tuple[str, int]]",
+    deadline: float,
+    stop: Stop,
+    tick: Callable[[], None],
+) -> tuple[int, str | None]:
+    """Exit code as Popen gives it, and why the child was stopped."""
+    stopped = None
+    escalate = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    while True:
+        now = time.monotonic()
+        if now >= deadline and escalate:
+            stopped = stopped or "time limit"
+            step = escalate.pop(0)
+            _signal_group(group, step)
+            deadline = now + GRACE.get(step, TICK)
+        try:
+            what, value = events.get(timeout=max(0.0, min(TICK, deadline - now)) or TICK)
+        except queue.Empty:
+            tick()
+            continue
+        if what == "end":
+            return value, stopped
+        stopped = stopped or stop.reason
+        if value == signal.SIGTERM and signal.SIGINT in escalate:
+            escalate.remove(signal.SIGINT)  # the polite request has had its time, or was never meant
+        deadline = min(deadline, now)
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

@@ -1,0 +1,188 @@
+"""One task, from header to closing line. The parent writes those two; what lies between comes from the child."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ..discover import PLUGIN, PLUGIN_ARGUMENTS
+from ..errors import InputError
+from ..interpreter import Interpreter, child_environment
+from ..model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
+from ..plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
+from ..plugin.thebes_plugin.split import file_key
+from .child import End, Stop, run_child
+
+RECORD = "record.jsonl"
+OUTPUT = "output.log"
+COVERAGE = ".coverage"
+TAIL = 16 * 1024
+
+
+class Attempt(Value, kw_only=True):
+    """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
+
+    `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    """
+
+    repository: Path
+    folder: Path
+    number: int
+    interpreter: Interpreter
+    environment: Mapping[str, str]
+    commit: str
+    workers: int | None = None
+    maxfail: int | None = None
+    limit: float
+    arguments: tuple[str, ...] = ()
+
+
+def attempt_folder(out: Path, task: str, number: int) -> Path:
+    """Where an attempt of a task leaves its record; also the name of its artifact."""
+    return out / f"thebes-{task}-a{number}"
+
+
+def free_attempt(out: Path, task: str) -> int:
+    """The first attempt that has no folder yet."""
+    number = 1
+    while attempt_folder(out, task, number).exists():
+        number += 1
+    return number
+
+
+def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None]) -> End:
+    """Run `task` and leave its record, closed, in the attempt's folder.
+
+    InputError: the folder is taken. The record says everything else, also that the child could not be started.
+    """
+    try:
+        attempt.folder.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(f"{attempt.folder}: this attempt has been run already; give --attempt or --out") from None
+    path = attempt.folder / RECORD
+    record = Record(str(path))
+    try:
+        record.put(
+            "header",
+            schema=FORMAT,
+            plan=plan.digest,
+            task=task.id,
+            attempt=attempt.number,
+            commit=attempt.commit,
+            at=time.time(),
+            environment=_environment(attempt),
+        )
+        end = _run(plan, task, attempt, stop, tick, record)
+        _close(record, path, attempt.folder / OUTPUT, end)
+    except RecordError as error:
+        return End(exit=RECORD_FAILED, signal=None, stopped=f"the record can't be written: {error}", seconds=0.0)
+    finally:
+        record.close()
+    return end
+
+
+def _run(
+    plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None], record: Record
+) -> End:
+    suite = next(suite for suite in plan.suites if suite.id == task.suite)
+    project = next(project for project in plan.projects if project.path == suite.project)
+    if stop.reason:  # asked to stop before it began
+        return End(exit=0, signal=None, stopped=stop.reason, seconds=0.0)
+    environment = child_environment(attempt.environment, attempt.interpreter.path)
+    if task.kind == TaskKind.PYTEST:
+        instructions = attempt.folder / "shard.json"
+        instructions.write_text(json.dumps(shard_instructions(plan, project, suite, task, attempt)), "utf-8")
+        command = pytest_command(project, suite, attempt, instructions)
+        environment["COVERAGE_FILE"] = str(attempt.folder / COVERAGE)
+    else:
+        command = list(task.command)
+        del environment["THEBES_PARENT"]
+    folder = attempt.repository / project.path
+    try:
+        return run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
+    except OSError as error:
+        record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
+        return End(exit=127, signal=None, stopped=None, seconds=0.0)
+
+
+def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
+    """The plain run's own command line, with our plug-in beside it."""
+    command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
+    if suite.coverage:
+        command.append("--cov")
+    if attempt.workers is not None:
+        command += ["-n", str(attempt.workers)]
+    return [*command, *project.args, *attempt.arguments]
+
+
+def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, attempt: Attempt) -> dict[str, object]:
+    """What the plug-in needs to know; see `Shard` there."""
+    shards = [other for other in plan.tasks if other.suite == suite.id and other.kind == TaskKind.PYTEST]
+    suites = {other.id for other in plan.suites if other.project == project.path}
+    mine = {piece.file for piece in task.pieces}
+    holders: dict[str, list[tuple[Task, Sequence[str]]]] = {}
+    for shard in sorted(shards, key=lambda other: other.index):
+        for piece in shard.pieces:
+            if piece.tests is not None and piece.file in mine:
+                holders.setdefault(piece.file, []).append((shard, piece.tests))
+    return {
+        "record": str(attempt.folder / RECORD),
+        "project": os.path.realpath(attempt.repository / project.path),
+        "rootdir": os.path.realpath(attempt.repository / project.rootdir),
+        "inipath": os.path.realpath(attempt.repository / project.inipath) if project.inipath else None,
+        "gate": suite.gate,
+        "default_gate": DEFAULT_GATE,
+        "claims": project.claims,
+        "marker": suite.marker,
+        "maxfail": attempt.maxfail,
+        "index": task.index - 1,
+        "of": task.of,
+        "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),
+        "whole": sorted(piece.file for piece in task.pieces if piece.tests is None),
+        "cut": {
+            file: (
+                [shard.id for shard, _ in pieces].index(task.id),
+                [[_inner(test) for test in tests] for _, tests in pieces],
+            )
+            for file, pieces in holders.items()
+        },
+    }
+
+
+def _inner(test: str) -> str:
+    return test.removeprefix(file_key(test)).removeprefix("::")
+
+
+def _environment(attempt: Attempt) -> dict[str, str]:
+    return {
+        "python": attempt.interpreter.python,
+        "platform": platform.platform(),
+        "machine": platform.node(),
+        "processors": str(os.cpu_count()),
+    }
+
+
+def _close(record: Record, path: Path, output: Path, end: End) -> None:
+    if end.exit == RECORD_FAILED:
+        raise RecordError(_tail(output).strip().rpartition("\n")[2])
+    if output.exists():
+        record.put("output", file=OUTPUT, text=bounded(_tail(output), TAIL))
+    with path.open("rb") as file:
+        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    record.put(
+        "closing",
+        exit=end.exit,
+        signal=end.signal,
+        stopped=end.stopped,
+        lines=lines,
+        at=time.time(),
+        seconds=round(end.seconds, 6),
+    )
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        return file.read().decode("utf-8", "replace")
