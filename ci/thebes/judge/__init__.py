@@ -1,0 +1,169 @@
+"""Run + policy → verdict. Pure; INVALID beats FAIL beats PASS, and whatever is not proved is INVALID."""
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ..model import GATES, GateVerdict, Reason, Verdict, VerdictKind
+from .facts import CoverageFact, ProblemFact, RunFacts, SuiteFacts, read_facts
+from .policy import Policy, from_base, policy, quarantined
+from .reasons import REASONS, headline
+
+__all__ = ["Policy", "RunFacts", "from_base", "judge", "policy", "read_facts"]
+
+SUBJECTS = 1000  # named in one reason; the rest is counted
+OUTCOME_CODES = {
+    "failed": "test-failed",
+    "error": "test-errored",
+    "crashed": "test-crashed",
+    "missing": "test-missing",
+    "interrupted": "test-interrupted",
+    "cancelled": "test-cancelled",
+}
+WEIGHT = {VerdictKind.PASS: 0, VerdictKind.FAIL: 1, VerdictKind.INVALID: 2}
+
+
+def judge(facts: RunFacts, held: Policy, today: datetime.date) -> Verdict:
+    """The verdict on a run: for each of the seven gates, and over all."""
+    gates = {gate: _gate(gate, facts, held, today) for gate in GATES}
+    reasons = [*_homeless(facts), *_project_coverage(facts)]
+    if not facts.suites:
+        reasons.append(_reason("nothing-selected", []))
+    kinds = [gate.verdict for gate in gates.values() if gate.verdict] + [reason.verdict for reason in reasons]
+    return Verdict(
+        plan=facts.plan,
+        commit=facts.commit,
+        verdict=_heaviest(kinds),
+        gates=gates,
+        reasons=tuple(reasons),
+        notices=tuple(_notices(held, today)),
+    )
+
+
+def _gate(gate: str, facts: RunFacts, held: Policy, today: datetime.date) -> GateVerdict:
+    suites = [suite for suite in facts.suites if suite.gate == gate]
+    problems = [problem for problem in facts.problems if problem.gate == gate]
+    if not suites:
+        skipped = [reason for name, reason in facts.skips if name == gate]
+        if skipped:
+            return GateVerdict(verdict=None, reasons=(_reason("gate-skipped", skipped),))
+        if gate in held.required:
+            return GateVerdict(verdict=VerdictKind.INVALID, absent=True, reasons=(_reason("gate-required", [gate]),))
+        return GateVerdict(verdict=None, absent=True)
+    reasons = [
+        *_test_reasons(suites, held, today),
+        *_problem_reasons(problems),
+        *_empty_reasons(suites),
+        *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
+    ]
+    counts = Counter[str]()
+    for suite in suites:
+        counts.update(suite.counts)
+        counts["flaky"] += len(suite.flaky)
+    percents = [fact.percent for fact in facts.coverage if fact.gate == gate and fact.percent is not None]
+    return GateVerdict(
+        verdict=_heaviest([reason.verdict for reason in reasons]),
+        reasons=tuple(sorted(reasons, key=lambda reason: -WEIGHT[reason.verdict])),
+        counts={name: count for name, count in sorted(counts.items()) if count},
+        coverage=min(percents, default=None),
+    )
+
+
+def _test_reasons(suites: Sequence[SuiteFacts], held: Policy, today: datetime.date) -> Iterable[Reason]:
+    spared: list[str] = []
+    for outcome, code in OUTCOME_CODES.items():
+        named = [(suite, test) for suite in suites for test in suite.named.get(outcome, ())]
+        if outcome in {"failed", "error", "crashed"}:
+            spared += [_in_suite(suite, test, suites) for suite, test in named if quarantined(held, test, today)]
+            named = [(suite, test) for suite, test in named if not quarantined(held, test, today)]
+        if named:
+            yield _reason(code, [_in_suite(suite, test, suites) for suite, test in named])
+    if spared:
+        yield _reason("quarantined", spared)
+    if flaky := [_in_suite(suite, test, suites) for suite in suites for test in suite.flaky]:
+        yield _reason("test-flaky", flaky)
+
+
+def _in_suite(suite: SuiteFacts, test: str, suites: Sequence[SuiteFacts]) -> str:
+    """A test's name; with its suite where the gate has several."""
+    return test if len(suites) == 1 else f"{test} ({suite.id})"
+
+
+def _problem_reasons(problems: Sequence[ProblemFact]) -> Iterable[Reason]:
+    by_code: dict[str, list[str]] = {}
+    for problem in problems:
+        by_code.setdefault(problem.code, []).append(_sentence(problem))
+    for code in REASONS:
+        if code in by_code:
+            yield _reason(code, by_code[code])
+
+
+def _sentence(problem: ProblemFact) -> str:
+    return f"{problem.subject}: {problem.text}" if problem.text else problem.subject
+
+
+def _homeless(facts: RunFacts) -> Iterable[Reason]:
+    """Problems that belong to no gate: records that are nobody's."""
+    return _problem_reasons([problem for problem in facts.problems if problem.gate is None])
+
+
+def _empty_reasons(suites: Sequence[SuiteFacts]) -> Iterable[Reason]:
+    empty = [suite for suite in suites if not suite.counts and (suite.tasks or not suite.checks)]
+    if empty:
+        yield _reason("nothing-selected", [_why_empty(suite) for suite in empty])
+    if skipped := [suite.id for suite in suites if suite.counts and set(suite.counts) == {"skipped"}]:
+        yield _reason("all-skipped", skipped)
+
+
+def _why_empty(suite: SuiteFacts) -> str:
+    if not suite.tasks:
+        return f"{suite.id}: no file belongs to it"
+    return f"{suite.id}: {suite.skipped_files} files skipped themselves" if suite.skipped_files else suite.id
+
+
+def _coverage_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[Reason]:
+    wanted = {project: percent for (project, gate), percent in held.coverage.items() if any(f.gate == gate for f in facts)}
+    missing = [f"{fact.project}: {fact.text}" for fact in facts if fact.percent is None and fact.project in wanted]
+    if missing:
+        yield _reason("coverage-missing", missing)
+    low = [
+        f"{fact.percent:.2f} %, at least {wanted[fact.project]:g} % is asked for"
+        for fact in facts
+        if fact.percent is not None and fact.percent < wanted.get(fact.project, 0.0)
+    ]
+    if low:
+        yield _reason("coverage-low", low)
+
+
+def _project_coverage(facts: RunFacts) -> Iterable[Reason]:
+    """A project's own `--cov-fail-under` or `fail_under`, held against all its suites together."""
+    for fact in facts.coverage:
+        wanted = facts.fail_under.get(fact.project)
+        if fact.gate or wanted is None:
+            continue
+        if fact.percent is None:
+            yield _reason("coverage-missing", [f"{fact.project}: {fact.text}"])
+        elif fact.percent < wanted:
+            yield _reason("coverage-low", [f"{fact.percent:.2f} %, the project's fail_under is {wanted:g} %"])
+
+
+def _notices(held: Policy, today: datetime.date) -> Iterable[Reason]:
+    if held.relaxed:
+        yield _reason("policy-relaxed", held.relaxed)
+    expired = [f"{entry.test} ({entry.owner}, {entry.expires})" for entry in held.quarantine if entry.expires < today]
+    if expired:
+        yield _reason("quarantine-expired", expired)
+
+
+def _reason(code: str, subjects: Sequence[str]) -> Reason:
+    return Reason(
+        code=code,
+        verdict=REASONS[code].verdict,
+        text=headline(code, len(subjects)),
+        subjects=tuple(subjects[:SUBJECTS]),
+        more=max(0, len(subjects) - SUBJECTS),
+    )
+
+
+def _heaviest(kinds: Iterable[VerdictKind]) -> VerdictKind:
+    return max(kinds, key=WEIGHT.__getitem__, default=VerdictKind.PASS)

@@ -1,0 +1,101 @@
+"""What judging needs to know of a run, read from run.db."""
+
+import sqlite3
+
+from ..model import Value
+
+RED = ("failed", "error", "crashed")
+LEFT = ("missing", "interrupted", "cancelled")
+
+
+class SuiteFacts(Value, kw_only=True):
+    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine."""
+
+    id: str
+    project: str
+    gate: str
+    tasks: int
+    checks: int
+    counts: dict[str, int]
+    named: dict[str, tuple[str, ...]]
+    flaky: tuple[str, ...]
+    skipped_files: int
+
+
+class ProblemFact(Value, kw_only=True):
+    code: str
+    gate: str | None
+    subject: str
+    text: str
+
+
+class CoverageFact(Value, kw_only=True):
+    """`gate` is empty for the whole project; `percent` is None where it can't be told, `text` says why."""
+
+    project: str
+    gate: str
+    percent: float | None
+    text: str
+
+
+class RunFacts(Value, kw_only=True):
+    plan: str
+    commit: str
+    suites: tuple[SuiteFacts, ...]
+    problems: tuple[ProblemFact, ...]
+    coverage: tuple[CoverageFact, ...]
+    fail_under: dict[str, float]
+    skips: tuple[tuple[str, str], ...]
+
+
+def read_facts(db: sqlite3.Connection) -> RunFacts:
+    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    return RunFacts(
+        plan=meta["plan"],
+        commit=meta["commit"],
+        suites=tuple(_suite(db, row) for row in db.execute("SELECT id, project, gate FROM suite ORDER BY id")),
+        problems=tuple(
+            ProblemFact(code=code, gate=gate, subject=subject, text=text)
+            for code, gate, subject, text in db.execute(
+                "SELECT code, gate, subject, text FROM problem ORDER BY code, subject, text"
+            )
+        ),
+        coverage=tuple(
+            CoverageFact(project=project, gate=gate, percent=percent, text=text)
+            for project, gate, percent, text in db.execute("SELECT project, gate, percent, text FROM coverage")
+        ),
+        fail_under=dict(
+            db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()
+        ),
+        skips=tuple((gate, reason) for gate, reason in db.execute("SELECT gate, reason FROM skip")),
+    )
+
+
+def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
+    suite, project, gate = row
+    tasks = dict(
+        db.execute("SELECT kind = 'check', count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)).fetchall()
+    )
+    counts = dict(
+        db.execute("SELECT outcome, count(*) FROM test WHERE suite = ? GROUP BY 1 ORDER BY 1", (suite,)).fetchall()
+    )
+    return SuiteFacts(
+        id=suite,
+        project=project,
+        gate=gate,
+        tasks=tasks.get(0, 0),
+        checks=tasks.get(1, 0),
+        counts=counts,
+        named={outcome: _ids(db, suite, outcome) for outcome in (*RED, *LEFT) if outcome in counts},
+        flaky=tuple(
+            test for (test,) in db.execute("SELECT id FROM test WHERE suite = ? AND flaky ORDER BY id", (suite,))
+        ),
+        skipped_files=db.execute(
+            "SELECT count(*) FROM file WHERE suite = ? AND outcome = 'skipped'", (suite,)
+        ).fetchone()[0],
+    )
+
+
+def _ids(db: sqlite3.Connection, suite: str, outcome: str) -> tuple[str, ...]:
+    rows = db.execute("SELECT id FROM test WHERE suite = ? AND outcome = ? ORDER BY id", (suite, outcome))
+    return tuple(test for (test,) in rows)

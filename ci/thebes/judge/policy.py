@@ -1,0 +1,65 @@
+"""What a run is held against. Policy comes from the base commit: a change can tighten it at once, relax it never."""
+
+import datetime
+from collections.abc import Mapping
+
+from ..config import Config, Quarantine
+from ..model import Value
+
+
+class Policy(Value, kw_only=True):
+    """`coverage`: percent by project and gate. `relaxed`: what the change would loosen, in words."""
+
+    required: tuple[str, ...] = ()
+    coverage: dict[tuple[str, str], float] = {}
+    quarantine: tuple[Quarantine, ...] = ()
+    relaxed: tuple[str, ...] = ()
+
+
+def policy(configs: Mapping[str, Config]) -> Policy:
+    """The policy that the configurations of all projects (by path) make together."""
+    return Policy(
+        required=tuple(dict.fromkeys(gate for config in configs.values() for gate in config.required_gates)),
+        coverage={
+            (project, gate): settings.coverage
+            for project, config in configs.items()
+            for gate, settings in config.gates.items()
+            if settings.coverage is not None
+        },
+        quarantine=tuple(entry for config in configs.values() for entry in config.quarantine),
+    )
+
+
+def from_base(base: Policy, change: Policy) -> Policy:
+    """What holds for a change: whichever of the two is stricter, each point for itself."""
+    relaxed = [f"gate {gate} no longer required" for gate in base.required if gate not in change.required]
+    coverage = dict(change.coverage)
+    for (project, gate), percent in base.coverage.items():
+        wished = change.coverage.get((project, gate), 0.0)
+        if wished < percent:
+            place = gate if project == "." else f"{project}, {gate}"
+            relaxed.append(f"coverage of {place} from {percent:g} % to {wished:g} %")
+            coverage[project, gate] = percent
+    kept = []
+    for entry in change.quarantine:
+        old = next((one for one in base.quarantine if one.test == entry.test), None)
+        if old is None:
+            relaxed.append(f"{entry.test} put into quarantine")
+            continue
+        if old.expires < entry.expires:
+            relaxed.append(f"quarantine of {entry.test} extended from {old.expires} to {entry.expires}")
+        kept.append(old if old.expires < entry.expires else entry)
+    return Policy(
+        required=tuple(dict.fromkeys((*base.required, *change.required))),
+        coverage=coverage,
+        quarantine=tuple(kept),
+        relaxed=tuple(relaxed),
+    )
+
+
+def quarantined(policy: Policy, test: str, today: datetime.date) -> bool:
+    return any(_covers(entry, test) and today <= entry.expires for entry in policy.quarantine)
+
+
+def _covers(entry: Quarantine, test: str) -> bool:
+    return test == entry.test or test.startswith((f"{entry.test}[", f"{entry.test}::"))

@@ -1,0 +1,142 @@
+"""Records of any number of tasks and attempts → run.db, with the proof of completeness."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..model import GATES, Header, Plan, Task
+from . import records
+from .coverage import combine
+from .proof import Problem, prove_suite, prove_task
+from .records import ATTEMPT_FOLDER, Facts, Place, Sinks
+from .store import RUN_DB, Store, open_run
+
+__all__ = ["RUN_DB", "merge", "open_run"]
+
+
+class _Found(NamedTuple):
+    """Records by task and attempt, and what is wrong with the rest. A record of None: the attempt left none."""
+
+    attempts: dict[str, dict[int, tuple[Header, Path] | None]]
+    problems: list[Problem]
+
+
+def merge(
+    folders: Iterable[Path], plan: Plan, out: Path, *, repository: Path, expected: Mapping[str, int] | None = None
+) -> Path:
+    """Merge all records below `folders` into `out`/run.db, replacing what was there; returns its path.
+
+    `expected`: the newest attempt of a task that is known to have been started, where something else tells that.
+    The result does not depend on the order of `folders`, and a record that is there twice counts once.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    found = _sort(plan, records.find(folders), expected or {})
+    gates = {suite.id: suite.gate for suite in plan.suites}
+    with Store(out / RUN_DB) as store:
+        store.plan(plan, GATES)
+        store.problems(found.problems, None, None)
+        facts: dict[str, Facts] = {}
+        for task in plan.tasks:
+            problems, deciding = _merge_task(store, task, found.attempts.get(task.id, {}), out)
+            store.problems(problems, gates[task.suite], task.suite)
+            if deciding:
+                facts[task.id] = deciding
+        for suite in plan.suites:
+            store.problems(prove_suite(plan, suite.id, facts), suite.gate, suite.id)
+        newest = {task: _newest(found.attempts[task]) for task in facts}
+        store.coverage(
+            combine(plan, {task: place[1].parent for task, place in newest.items() if place}, out, repository)
+        )
+    return out / RUN_DB
+
+
+def _newest(attempts: Mapping[int, tuple[Header, Path] | None]) -> tuple[Header, Path] | None:
+    return next((attempts[number] for number in sorted(attempts, reverse=True) if attempts[number]), None)
+
+
+def _sort(plan: Plan, places: Sequence[Place], expected: Mapping[str, int]) -> _Found:
+    """Which record is which task's which attempt; what is not of this plan is named and left out."""
+    tasks = {task.id for task in plan.tasks}
+    found = _Found({}, [])
+    prints: dict[Path, bytes] = {}
+    for place in places:
+        if place.record is None:
+            match = ATTEMPT_FOLDER.fullmatch(place.folder.name)
+            if match and match["task"] in tasks:
+                found.attempts.setdefault(match["task"], {}).setdefault(int(match["attempt"]), None)
+            continue
+        first = records.header(place.record)
+        if problem := _foreign(plan, tasks, first, place.record):
+            found.problems.append(problem)
+            match = ATTEMPT_FOLDER.fullmatch(place.folder.name)
+            if match and match["task"] in tasks:
+                found.attempts.setdefault(match["task"], {}).setdefault(int(match["attempt"]), None)
+            continue
+        assert isinstance(first, Header)  # noqa: S101  (for the type checker: _foreign told the other case)
+        attempts = found.attempts.setdefault(first.task, {})
+        known = attempts.get(first.attempt)
+        if known is None:
+            attempts[first.attempt] = (first, place.record)
+            continue
+        for path in (known[1], place.record):
+            prints.setdefault(path, records.fingerprint(path))
+        if prints[known[1]] != prints[place.record]:
+            text = f"two different records of attempt {first.attempt}: {known[1]} and {place.record}"
+            found.problems.append(Problem("record-conflict", first.task, first.task, text))
+    for task, number in expected.items():
+        found.attempts.setdefault(task, {}).setdefault(number, None)
+    return found
+
+
+def _foreign(plan: Plan, tasks: set[str], first: Header | str, path: Path) -> Problem | None:
+    name = path.parent.name
+    if isinstance(first, str):
+        return Problem("record-unreadable", None, name, first)
+    if first.plan != plan.digest:
+        return Problem("record-foreign", None, name, f"made for plan {first.plan}, this is plan {plan.digest}")
+    if first.commit != plan.commit:
+        return Problem("record-foreign", None, name, f"made at commit {first.commit}, the plan at {plan.commit}")
+    if first.task not in tasks:
+        return Problem("record-foreign", None, name, f"task {first.task} is not in the plan")
+    return None
+
+
+def _merge_task(
+    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path
+) -> tuple[list[Problem], Facts | None]:
+    """Write what the attempts of one task say. The newest record decides; earlier ones tell what is flaky."""
+    newest_first = [(number, attempts[number]) for number in sorted(attempts, reverse=True)]
+    read = [
+        (records.read(place[1], place[0], _sinks(store, task, number)), place[1]) for number, place in newest_first if place
+    ]
+    if not read:
+        store.task(task, None)
+        text = f"no record of it was found; {len(task.pieces)} files" if task.pieces else "no record of it was found"
+        return [Problem("record-missing", task.id, task.id, text)], None
+    (facts, _), older = read[0], [one for one, _ in read[1:]]
+    store.task(task, facts.header.attempt)
+    for one, path in read:
+        store.attempt(one, _relative(path, out), decides=one is facts)
+    proof = prove_task(task, facts)
+    store.files(task, facts, proof)
+    store.tests(task, facts, proof, older)
+    store.decided_phases(task.id, facts.header.attempt, {test: len(ends) + 1 for test, ends in facts.earlier.items()})
+    problems = list(proof.problems)
+    for number, place in newest_first:
+        if place:
+            break
+        problems.append(Problem("attempt-without-record", task.id, task.id, f"attempt {number} left no record"))
+    return problems, facts
+
+
+def _relative(path: Path, out: Path) -> str:
+    path, out = path.resolve(), out.resolve()
+    return str(path.relative_to(out.parent)) if path.is_relative_to(out.parent) else path.name
+
+
+def _sinks(store: Store, task: Task, number: int) -> Sinks:
+    return Sinks(
+        phase=lambda test, attempt, line: store.phase(task.suite, task.id, number, test, attempt, line),
+        finding=lambda line: store.finding(task.id, line),
+        sample=lambda line: store.sample(task.id, line),
+    )

@@ -1,0 +1,226 @@
+"""The proof of completeness: the plan held against what the records say. Pure.
+
+Every selected test ended exactly once, in the shard that the plan and the hash give it to; anything else is a
+problem with a name.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ..model import Outcome, Plan, Task, TaskKind
+from .records import Facts
+
+# Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
+DELIBERATE = ("maxfail", "fail-fast")
+PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
+RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
+
+
+class Problem(NamedTuple):
+    """`subject` is the culprit's name; `text` says what about it."""
+
+    code: str
+    task: str | None
+    subject: str
+    text: str
+
+
+class Left(NamedTuple):
+    """A selected test that did not end: `outcome` is crashed, interrupted, cancelled or missing."""
+
+    id: str
+    outcome: str
+
+
+class TaskProof(NamedTuple):
+    """What a task's deciding record proves: tests that should have run by file, those without an end, problems."""
+
+    selected: dict[str, list[str]]
+    left: list[Left]
+    problems: list[Problem]
+
+
+def prove_task(task: Task, facts: Facts) -> TaskProof:
+    """Hold one closed or broken record against its task."""
+    problems = list(_closing_problems(task, facts))
+    problems += [Problem(note.code, task.id, _noted(task, note.code), note.text) for note in facts.notes]
+    if task.kind != TaskKind.PYTEST:
+        return TaskProof({}, [], problems + list(_check_problems(task, facts)))
+    selected = _selected(facts)
+    wanted = Counter(test for tests in selected.values() for test in tests)
+    left = [Left(test, _fate(facts, test)) for test in wanted if _unended(facts, test)]
+    problems += _pytest_problems(task, facts, wanted)
+    problems += _file_problems(task, facts)
+    return TaskProof(selected, left, problems)
+
+
+def _noted(task: Task, code: str) -> str:
+    return task.command[0] if code == "not-started" and task.command else task.id
+
+
+def _selected(facts: Facts) -> dict[str, list[str]]:
+    """The full ids of the tests that this shard had to run, by file."""
+    selected: dict[str, list[str]] = {}
+    for file, line in facts.collected.items():
+        ids = line.ids if line.own is None else [line.ids[i] for i in line.own if 0 <= i < len(line.ids)]
+        full = (f"{file}::{test}" if test else file for test in ids)
+        selected[file] = [test for test in full if test not in facts.deselected]
+    return selected
+
+
+def _unended(facts: Facts, test: str) -> bool:
+    end = facts.ended.get(test)
+    return end is None or end.rerun
+
+
+def _fate(facts: Facts, test: str) -> str:
+    deliberate = _deliberate(facts)
+    stopped = facts.closing.stopped if facts.closing else None
+    if test in facts.running:
+        if stopped or (facts.finish and facts.finish.exit == 2):
+            return "interrupted"
+        return "crashed"
+    return "cancelled" if deliberate else "missing"
+
+
+def _deliberate(facts: Facts) -> bool:
+    """Did the task stop early because that was asked for in case of failures?"""
+    if facts.closing and facts.closing.stopped:
+        return facts.closing.stopped in DELIBERATE
+    stopped = facts.finish.stopped if facts.finish else None
+    return bool(stopped and stopped.startswith("stopping after") and any(e.outcome in RED for e in facts.ended.values()))
+
+
+def _closing_problems(task: Task, facts: Facts) -> Iterable[Problem]:
+    if facts.closing is None:
+        last = next(reversed(facts.running), None)
+        doing = f"while {last} was running" if last else "before its end"
+        yield Problem("record-cut", task.id, task.id, f"the record breaks off {doing}")
+    elif facts.closing.stopped and facts.closing.stopped not in DELIBERATE:
+        running = ", ".join(list(facts.running)[:3])
+        text = f"stopped by {facts.closing.stopped}" + (f" while {running} was running" if running else "")
+        yield Problem("task-stopped", task.id, task.id, text)
+    if facts.broken:
+        yield Problem("record-broken", task.id, task.id, facts.broken)
+
+
+def _check_problems(task: Task, facts: Facts) -> Iterable[Problem]:
+    closing = facts.closing
+    if closing is None or closing.stopped or any(note.code == "not-started" for note in facts.notes):
+        return
+    name = " ".join(task.command)
+    if closing.signal:
+        yield Problem("check-died", task.id, name, f"ended by signal {closing.signal}")
+    elif closing.exit:
+        yield Problem("check-failed", task.id, name, f"exit code {closing.exit}")
+
+
+def _pytest_problems(task: Task, facts: Facts, wanted: Counter[str]) -> Iterable[Problem]:
+    for test, end in facts.ended.items():
+        runs = _runs(facts, test)
+        if not wanted[test]:
+            yield Problem("test-unplanned", task.id, test, "ran in a shard that did not select it")
+        elif runs != wanted[test] and not end.rerun:
+            yield Problem("test-repeated", task.id, test, f"ended {runs} times, selected {wanted[test]} times")
+    for crash in facts.crashes:
+        yield Problem("worker-crashed", task.id, crash.id, _crash_text(crash.worker, crash.text))
+    for file in facts.disagreeing:
+        yield Problem("ids-unstable", task.id, file, "two workers of one shard collected different tests")
+    yield from _exit_problems(task, facts, sum(wanted.values()))
+
+
+def _runs(facts: Facts, test: str) -> int:
+    """Attempts that were not followed by a rerun."""
+    earlier = facts.earlier.get(test, ())
+    return sum(not end.rerun for end in earlier) + (not facts.ended[test].rerun)
+
+
+def _crash_text(worker: str, text: str) -> str:
+    return f"{worker + ' died' if worker else 'its worker died'}: {text.strip().rpartition(chr(10))[2][:300]}"
+
+
+def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]:
+    closing, finish = facts.closing, facts.finish
+    if closing is None or closing.stopped:
+        return
+    running = ", ".join(list(facts.running)[:3])
+    last_words = facts.output.strip().rpartition("\n")[2][:300]
+    if finish is None and closing.exit in {3, 4}:  # before the session began
+        yield Problem(PYTEST_EXITS[closing.exit], task.id, task.id, last_words)
+    elif finish is None:
+        how = f"signal {closing.signal}" if closing.signal else f"exit code {closing.exit}"
+        where = f"while {running} was running" if running else "outside of any test"
+        yield Problem("pytest-died", task.id, running or task.id, f"the process ended with {how} {where}")
+    elif finish.exit in PYTEST_EXITS:
+        if not (finish.exit == 2 and _deliberate(facts)):
+            yield Problem(PYTEST_EXITS[finish.exit], task.id, running or task.id, finish.stopped or last_words)
+    elif finish.exit == 5 and selected:
+        yield Problem("exit-unexplained", task.id, task.id, f"exit code 5 with {selected} tests selected")
+    elif finish.exit == 1 and not _red(facts):
+        yield Problem("exit-unexplained", task.id, task.id, f"exit code 1 and no test failed: {last_words}")
+    elif finish.exit not in {0, 1, 5}:
+        yield Problem("exit-unexplained", task.id, task.id, f"exit code {finish.exit}: {last_words}")
+    elif finish.selected != selected and task.pieces:
+        text = f"pytest selected {finish.selected} tests, the record names {selected}"
+        yield Problem("selection-differs", task.id, task.id, text)
+    if finish is not None and closing.exit != finish.exit:
+        how = f"signal {closing.signal}" if closing.signal else f"exit code {closing.exit}"
+        yield Problem("exit-after-finish", task.id, task.id, f"pytest finished with {finish.exit}, then {how}")
+
+
+def _red(facts: Facts) -> bool:
+    return any(end.outcome in RED for end in facts.ended.values()) or any(
+        result.outcome == "failed" for result in facts.files
+    )
+
+
+def _file_problems(task: Task, facts: Facts) -> Iterable[Problem]:
+    for result in facts.files:
+        if result.outcome == "failed":
+            yield Problem("collection-failed", task.id, result.file, result.text.strip().rpartition("\n")[2][:300])
+    code, text = "file-not-collected", "in the plan, not in the record"
+    if _deliberate(facts):
+        code, text = "file-cancelled", "its shard was stopped after a failure, before it came to this file"
+    for piece in task.pieces:
+        if piece.file not in facts.collected:
+            yield Problem(code, task.id, piece.file, text)
+
+
+def prove_suite(plan: Plan, suite: str, records: Mapping[str, Facts]) -> Iterable[Problem]:
+    """Hold the shards of one suite against each other: the holders of a cut file, files that nobody planned."""
+    tasks = [task for task in plan.tasks if task.suite == suite and task.kind == TaskKind.PYTEST]
+    holders: dict[str, list[str]] = {}
+    planned = {piece.file for task in tasks for piece in task.pieces}
+    for task in tasks:
+        if task.id in records:
+            for file in records[task.id].collected:
+                holders.setdefault(file, []).append(task.id)
+    cut = {piece.file for task in tasks for piece in task.pieces if piece.tests is not None}
+    for file, ids in sorted(holders.items()):
+        if file in cut:
+            yield from _cut_problems(file, ids, records, tasks)
+        elif len(ids) > 1:
+            what = "planned for one" if file in planned else "not in the plan"
+            yield Problem("file-repeated", None, file, f"{what}, ran in {', '.join(ids)}")
+
+
+def _cut_problems(
+    file: str, holders: Sequence[str], records: Mapping[str, Facts], tasks: Sequence[Task]
+) -> Iterable[Problem]:
+    lines = {task: records[task].collected[file] for task in holders}
+    sets = {task: set(line.ids) for task, line in lines.items()}
+    first = sets[holders[0]]
+    differing = sorted(set.union(*sets.values()) - set.intersection(*sets.values()))
+    if any(ids != first for ids in sets.values()):
+        names = ", ".join(f"{file}::{test}" for test in differing[:3])
+        text = f"{len(differing)} tests are not the same in all its shards ({names}); it can't be cut"
+        yield Problem("ids-unstable", None, file, text)
+        return
+    if len(holders) < sum(piece.file == file for task in tasks for piece in task.pieces):
+        return  # a holder's record is missing, which is named elsewhere
+    owners = Counter(line.ids[i] for line in lines.values() for i in line.own or () if 0 <= i < len(line.ids))
+    expected = Counter(lines[holders[0]].ids)
+    for test in sorted(first):
+        if owners[test] != expected[test]:
+            yield Problem("test-unowned", None, f"{file}::{test}", f"{owners[test]} shards took it for theirs")

@@ -1,0 +1,194 @@
+"""Finds records and reads them, however they ended. Records are other people's bytes: bounded, never trusted."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ..codec import decode_line
+from ..model import (
+    FORMAT,
+    Closing,
+    Collected,
+    Crash,
+    Deselected,
+    End,
+    FileResult,
+    Finding,
+    Finish,
+    Header,
+    Note,
+    Output,
+    Phase,
+    Renamed,
+    Sample,
+    Session,
+    Start,
+)
+from ..run.task import RECORD
+
+ATTEMPT_FOLDER = re.compile(r"thebes-(?P<task>.+)-a(?P<attempt>\d{1,9})")
+LINE_LIMIT = 16 << 20
+
+
+class Place(NamedTuple):
+    """A record, or a folder that should hold one (`record` is None)."""
+
+    folder: Path
+    record: Path | None
+
+
+def find(folders: Iterable[Path]) -> list[Place]:
+    """Records and attempt folders below `folders`, sorted. Symbolic links are not followed: artifacts are hostile."""
+    found: dict[Path, Place] = {}
+    for top in folders:
+        for name, _, files in os.walk(top):
+            folder = Path(name)
+            record = folder / RECORD
+            if RECORD in files and not record.is_symlink():
+                found[folder] = Place(folder, record)
+            elif ATTEMPT_FOLDER.fullmatch(folder.name):
+                found[folder] = Place(folder, None)
+    return [found[folder] for folder in sorted(found)]
+
+
+def header(path: Path) -> Header | str:
+    """The first line of a record, or why it is none."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(LINE_LIMIT)
+        line = decode_line(first)
+    except OSError as error:
+        return error.strerror or "can't be read"
+    except msgspec.MsgspecError as error:
+        return f"its first line is not a header: {error}"
+    if not isinstance(line, Header):
+        return f"its first line is of kind {type(line).__name__.lower()}, not header"
+    if line.schema != FORMAT:
+        return f"format {line.schema}, this version reads format {FORMAT}"
+    return line
+
+
+def fingerprint(path: Path) -> bytes:
+    """Tells two records with the same header apart."""
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.digest()
+
+
+@dataclass(kw_only=True, slots=True)
+class Facts:
+    """What one record says. Texts of phases, findings and samples went to their sinks and are not kept."""
+
+    header: Header
+    session: Session | None = None
+    collected: dict[str, Collected] = field(default_factory=dict)
+    disagreeing: list[str] = field(default_factory=list)
+    deselected: set[str] = field(default_factory=set)
+    files: list[FileResult] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    running: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, End] = field(default_factory=dict)
+    earlier: dict[str, list[End]] = field(default_factory=dict)
+    crashes: list[Crash] = field(default_factory=list)
+    finish: Finish | None = None
+    output: str = ""
+    closing: Closing | None = None
+    broken: str | None = None
+
+
+class Sinks(NamedTuple):
+    """Where the lines go that are not kept: a phase with the number of its attempt, findings, samples."""
+
+    phase: Callable[[str, int, Phase], None]
+    finding: Callable[[Finding], None]
+    sample: Callable[[Sample], None]
+
+
+def read(path: Path, first: Header, sinks: Sinks) -> Facts:
+    """Everything the record says, up to wherever it breaks off."""
+    facts = Facts(header=first)
+    names: dict[str, str] = {}
+    count = 0
+    with path.open("rb") as file:
+        for count, raw in enumerate(_lines(file.readline)):  # noqa: B007  (the last value counts)
+            try:
+                line = decode_line(raw)
+            except msgspec.MsgspecError as error:
+                facts.broken = facts.broken or f"line {count + 1}: {error}"
+                continue
+            kind = type(line)
+            if kind is Start:
+                facts.running[names.get(line.id, line.id) if names else line.id] = line.at
+            elif kind is End:
+                _end(facts, names.get(line.id, line.id) if names else line.id, line)
+            elif kind is Phase:
+                test = names.get(line.id, line.id)
+                sinks.phase(test, _attempts(facts, test) + 1, line)
+            elif kind is Renamed:
+                names.update(line.ids)
+            elif kind is Finding:
+                sinks.finding(line)
+            elif kind is Sample:
+                sinks.sample(line)
+            elif kind is not Header:
+                _rest(facts, line, names)
+    if facts.closing and facts.closing.lines != count and not facts.broken:
+        facts.broken = f"{count} lines before the closing line, which counted {facts.closing.lines}"
+    return facts
+
+
+def _lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
+    while line := readline(LINE_LIMIT):
+        yield line
+
+
+def _attempts(facts: Facts, test: str) -> int:
+    return len(facts.earlier.get(test, ())) + (test in facts.ended)
+
+
+def _end(facts: Facts, test: str, line: End) -> None:
+    facts.running.pop(test, None)
+    if (before := facts.ended.get(test)) is not None:
+        facts.earlier.setdefault(test, []).append(before)
+    facts.ended[test] = line
+    if line.rerun:
+        facts.running[test] = line.at
+
+
+def _rest(facts: Facts, line: object, names: dict[str, str]) -> None:
+    match line:
+        case Collected():
+            _collected(facts, line)
+        case Deselected():
+            facts.deselected.update(line.ids)
+        case FileResult():
+            facts.files.append(line)
+        case Note():
+            facts.notes.append(line)
+        case Crash():
+            facts.crashes.append(msgspec.structs.replace(line, id=names.get(line.id, line.id)))
+        case Session():
+            facts.session = line
+        case Finish():
+            facts.finish = line
+        case Output():
+            facts.output = line.text
+        case Closing():
+            facts.closing = line
+
+
+def _collected(facts: Facts, line: Collected) -> None:
+    """A worker that replaced the first collects again: the same tests, or the file is not stable."""
+    known = facts.collected.get(line.file)
+    if known is None:
+        facts.collected[line.file] = line
+    elif set(known.ids) != set(line.ids):
+        facts.disagreeing.append(line.file)

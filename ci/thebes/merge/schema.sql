@@ -1,0 +1,83 @@
+-- run.db: all records of a run, merged. Durations are seconds, times seconds since the epoch.
+-- `meta` has the rows schema, plan, commit; a file of another schema is refused.
+PRAGMA page_size = 8192;
+
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE project (path TEXT PRIMARY KEY, rootdir TEXT NOT NULL, fail_under REAL) WITHOUT ROWID;
+
+CREATE TABLE suite (
+  id TEXT PRIMARY KEY, project TEXT NOT NULL, gate TEXT NOT NULL, python TEXT NOT NULL,
+  services TEXT NOT NULL                 -- JSON: name -> version
+) WITHOUT ROWID;
+
+CREATE TABLE task (
+  id TEXT PRIMARY KEY, suite TEXT NOT NULL, kind TEXT NOT NULL, wave INTEGER NOT NULL,
+  shard INTEGER NOT NULL, shards INTEGER NOT NULL, estimate REAL NOT NULL,
+  command TEXT NOT NULL,                 -- JSON list, for checks
+  attempt INTEGER                        -- the attempt that decides; null: there is no record
+) WITHOUT ROWID;
+
+CREATE TABLE task_attempt (
+  task TEXT NOT NULL, attempt INTEGER NOT NULL, decides INTEGER NOT NULL,
+  exit INTEGER, signal INTEGER, stopped TEXT,    -- of the closing line; all null: the record was not closed
+  began REAL, seconds REAL,
+  environment TEXT NOT NULL,             -- JSON: name -> value
+  output TEXT NOT NULL,                  -- last part of what it printed
+  record TEXT NOT NULL,                  -- path, relative to the folder that was merged
+  PRIMARY KEY (task, attempt)
+) WITHOUT ROWID;
+
+CREATE TABLE file (
+  suite TEXT NOT NULL, file TEXT NOT NULL, task TEXT NOT NULL,
+  planned INTEGER NOT NULL,
+  tests INTEGER NOT NULL,                -- that this task ran or should have run
+  seconds REAL NOT NULL,                 -- import and collection
+  outcome TEXT NOT NULL, text TEXT NOT NULL,     -- collected | failed | skipped | missing
+  PRIMARY KEY (suite, file, task)
+) WITHOUT ROWID;
+
+CREATE TABLE test (
+  suite TEXT NOT NULL, id TEXT NOT NULL, file TEXT NOT NULL, task TEXT NOT NULL,
+  outcome TEXT NOT NULL,  -- passed failed error skipped xfailed xpassed crashed | missing cancelled interrupted
+  setup REAL NOT NULL, call REAL NOT NULL, teardown REAL NOT NULL,
+  fixtures REAL NOT NULL,                -- part of set-up spent in fixtures that serve more than this test
+  at REAL NOT NULL, worker TEXT NOT NULL,
+  attempts INTEGER NOT NULL, flaky INTEGER NOT NULL
+);
+
+CREATE TABLE attempt (                   -- attempts that do not decide
+  suite TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL, task_attempt INTEGER NOT NULL,
+  number INTEGER NOT NULL, outcome TEXT NOT NULL,
+  setup REAL NOT NULL, call REAL NOT NULL, teardown REAL NOT NULL, at REAL NOT NULL, worker TEXT NOT NULL
+);
+
+CREATE TABLE phase (                     -- everything but plain passes, of all attempts
+  suite TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL, task_attempt INTEGER NOT NULL,
+  number INTEGER NOT NULL, decides INTEGER NOT NULL,
+  phase TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL, text TEXT NOT NULL,
+  path TEXT NOT NULL, line INTEGER NOT NULL, subtest TEXT,
+  output TEXT NOT NULL                   -- JSON: heading -> text
+);
+
+CREATE TABLE deselected (suite TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL);
+
+CREATE TABLE problem (                   -- what the proof of completeness found; `code` is a reason's code
+  code TEXT NOT NULL, gate TEXT, suite TEXT, task TEXT, subject TEXT NOT NULL, text TEXT NOT NULL
+);
+
+CREATE TABLE finding (
+  task TEXT NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL, rule TEXT NOT NULL,
+  severity TEXT NOT NULL, text TEXT NOT NULL
+);
+
+CREATE TABLE sample (
+  task TEXT NOT NULL, worker TEXT NOT NULL, at REAL NOT NULL, memory INTEGER NOT NULL, cpu REAL NOT NULL
+);
+
+CREATE TABLE coverage (                  -- gate '': the whole project; percent null: it can't be told, see text
+  project TEXT NOT NULL, gate TEXT NOT NULL, percent REAL, text TEXT NOT NULL,
+  PRIMARY KEY (project, gate)
+) WITHOUT ROWID;
+
+CREATE TABLE skip (gate TEXT NOT NULL, reason TEXT NOT NULL);
