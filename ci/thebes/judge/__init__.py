@@ -9,7 +9,7 @@ from .facts import CoverageFact, ProblemFact, RunFacts, SuiteFacts, read_facts
 from .policy import Policy, from_base, policy, quarantined
 from .reasons import REASONS, headline
 
-__all__ = ["Policy", "RunFacts", "from_base", "judge", "policy", "read_facts"]
+__all__ = ["Policy", "RunFacts", "from_base", "judge", "judge_task", "policy", "read_facts"]
 
 SUBJECTS = 1000  # named in one reason; the rest is counted
 OUTCOME_CODES = {
@@ -38,6 +38,15 @@ def judge(facts: RunFacts, held: Policy, today: datetime.date) -> Verdict:
         reasons=tuple(reasons),
         notices=tuple(_notices(held, today)),
     )
+
+
+def judge_task(facts: RunFacts, held: Policy, today: datetime.date) -> VerdictKind:
+    """The verdict on one task alone, so that a job's colour and the final verdict agree.
+
+    What only the whole suite can tell (nothing selected, coverage) is left to `judge`.
+    """
+    reasons = [*_test_reasons(facts.suites, held, today), *_problem_reasons(facts.problems)]
+    return _heaviest([reason.verdict for reason in reasons])
 
 
 def _gate(gate: str, facts: RunFacts, held: Policy, today: datetime.date) -> GateVerdict:

@@ -22,10 +22,17 @@ class _Found(NamedTuple):
 
 
 def merge(
-    folders: Iterable[Path], plan: Plan, out: Path, *, repository: Path, expected: Mapping[str, int] | None = None
+    folders: Iterable[Path],
+    plan: Plan,
+    out: Path,
+    *,
+    repository: Path,
+    expected: Mapping[str, int] | None = None,
+    only: str | None = None,
 ) -> Path:
     """Merge all records below `folders` into `out`/run.db, replacing what was there; returns its path.
 
+    `only`: merge a single task, as the task itself does to know its exit code.
     `expected`: the newest attempt of a task that is known to have been started, where something else tells that.
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
@@ -37,12 +44,16 @@ def merge(
         store.problems(found.problems, None, None)
         facts: dict[str, Facts] = {}
         for task in plan.tasks:
+            if only and task.id != only:
+                continue
             problems, deciding = _merge_task(store, task, found.attempts.get(task.id, {}), out)
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 facts[task.id] = deciding
-        for suite in plan.suites:
+        for suite in plan.suites if not only else ():
             store.problems(prove_suite(plan, suite.id, facts), suite.gate, suite.id)
+        if only:
+            return out / RUN_DB
         newest = {task: _newest(found.attempts[task]) for task in facts}
         store.coverage(
             combine(plan, {task: place[1].parent for task, place in newest.items() if place}, out, repository)

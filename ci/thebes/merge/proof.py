@@ -75,13 +75,14 @@ def _unended(facts: Facts, test: str) -> bool:
 
 
 def _fate(facts: Facts, test: str) -> str:
-    deliberate = _deliberate(facts)
-    stopped = facts.closing.stopped if facts.closing else None
+    if _deliberate(facts):
+        return "cancelled"
     if test in facts.running:
+        stopped = facts.closing.stopped if facts.closing else None
         if stopped or (facts.finish and facts.finish.exit == 2):
             return "interrupted"
         return "crashed"
-    return "cancelled" if deliberate else "missing"
+    return "missing"
 
 
 def _deliberate(facts: Facts) -> bool:

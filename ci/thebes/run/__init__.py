@@ -1,6 +1,8 @@
-"""Runs one task and leaves its record."""
+"""Runs tasks; each leaves its record."""
 
-from .child import Stop
+from .child import End, Stop
+from .local import Listener, run_all
 from .task import Attempt, attempt_folder, free_attempt, run_task
+from .watch import Watch
 
-__all__ = ["Attempt", "Stop", "attempt_folder", "free_attempt", "run_task"]
+__all__ = ["Attempt", "End", "Listener", "Stop", "Watch", "attempt_folder", "free_attempt", "run_all", "run_task"]

@@ -1,0 +1,5 @@
+"""`python -m thebes`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,103 @@
+"""The command line. Each command lives in a module of its own and is imported when it is called."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from .. import __version__
+
+# In the order of `thebes --help`: the whole flow first, then its stages, then what goes with them.
+COMMANDS = {
+    "run": "Plan, run, merge, judge and report, all here.",
+    "discover": "List the test files, without importing one.",
+    "plan": "Split the suite into tasks.",
+    "task": "Run one task of a plan and leave its record.",
+    "merge": "Merge records into run.db, with the proof that nothing is missing.",
+    "judge": "Give the verdict on a merged run.",
+    "publish": "Write the reports of a judged run.",
+    "history": "Past runs: show, import, export.",
+    "doctor": "Tell what was found here, what is missing and what would be done.",
+    "completion": "Print the completion script for a shell.",
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is used, so that the others cost nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f".{cmd_name}", __name__).command
+        assert isinstance(command, click.Command)  # noqa: S101  (for the type checker)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from difflib import get_close_matches  # noqa: PLC0415  (only for a mistake)
+
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 pass, 1 fail, 2 bad input, 3 evidence missing.",
+)
+@click.version_option(__version__, message="thebes %(version)s")
+@click.option("-C", "folder", metavar="DIR", type=click.Path(file_okay=False), help="Work in DIR instead of here.")
+def cli(folder: str | None) -> None:
+    """Split a pytest suite over processes or machines, and merge what comes back into one verdict.
+
+    \b
+    thebes run                     everything, in any repository with pytest tests
+    thebes run --shards 4 --gate unit
+    thebes doctor                  what would be done here
+    """  # noqa: D301  (\b is click's)
+    if folder:
+        import os  # noqa: PLC0415
+
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise click.UsageError(f"-C {folder}: {error.strerror}") from None
+
+
+def main() -> None:
+    """Entry point: every expected error is one line and an exit code, never a traceback."""
+    from ..errors import Exit, ThebesError  # noqa: PLC0415
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        code = _complain(error.format_message(), Exit.BAD_INPUT)
+    except ThebesError as error:
+        code = _complain(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        code = _complain("interrupted", Exit.EVIDENCE_MISSING)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nobody is left to tell
+        code = Exit.EVIDENCE_MISSING
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str, code: int) -> int:
+    from .text import clean  # noqa: PLC0415
+
+    sys.stderr.write(f"thebes: {clean(text)}\n")
+    return code

@@ -1,0 +1,41 @@
+"""`thebes merge`."""
+
+from pathlib import Path
+
+import click
+
+from ..codec import read_plan
+from ..errors import InputError
+from ..merge import merge, open_run
+from ..publish import junit
+from . import options
+from .text import amount, say
+from .workspace import Workspace
+
+
+@click.command("merge", epilog="Example: thebes merge artifacts --plan plan.json --out run")
+@click.argument("folders", nargs=-1, required=True, metavar="DIR…", type=options.path(folder=True))
+@options.plan_file
+@click.option("--out", required=True, type=options.path(), metavar="DIR", help="Gets run.db, junit.xml, .coverage.")
+@click.option(
+    "--expect", "expected", multiple=True, metavar="TASK=N", help="Attempt N of TASK was started; so it must have a record."
+)
+def command(folders: tuple[Path, ...], plan_path: Path, out: Path, expected: tuple[str, ...]) -> None:
+    """Merge all records below the folders into one run, and prove that nothing is missing.
+
+    A missing, broken or foreign record is no error here: it is named in the run, and judged.
+    """
+    plan = read_plan(plan_path)
+    merge(folders, plan, out, repository=Workspace().root, expected=dict(_expected(one) for one in expected))
+    db = open_run(out)
+    junit(db, out / "junit.xml")
+    tests, problems = (db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("test", "problem"))  # noqa: S608
+    db.close()
+    say(f"thebes: {amount(tests, 'test')} and {amount(problems, 'problem')} in {out / 'run.db'}")
+
+
+def _expected(text: str) -> tuple[str, int]:
+    task, _, number = text.partition("=")
+    if not task or not number.isdecimal():
+        raise InputError(f"--expect {text}: expected TASK=N, as in unit-py3.12-1of4=2")
+    return task, int(number)

@@ -1,0 +1,55 @@
+"""Options that several commands have."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..config import seconds, workers
+from ..model import GATES
+
+F = Callable[..., Any]
+
+
+def path(*, exists: bool = False, folder: bool = False) -> click.Path:
+    return click.Path(exists=exists, dir_okay=folder or not exists, file_okay=not folder, path_type=Path)
+
+
+def _seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    return None if value is None else seconds(value, f"--{parameter.name}".replace("_", "-"))
+
+
+def _workers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else workers(value, "--workers")
+
+
+gates = click.option(
+    "--gate", "gates", multiple=True, type=click.Choice(GATES), help="Only this gate; may be given several times."
+)
+shards = click.option("--shards", type=click.IntRange(1, 256), metavar="N", help="Shards for each suite.")
+target = click.option(
+    "--target", callback=_seconds, metavar="TIME", help="Wished wall time, as in 90s or 2m; the number of shards follows."
+)
+durations = click.option(
+    "--durations",
+    "durations",
+    multiple=True,
+    type=path(exists=True),
+    metavar="FILE",
+    help="Durations in pytest-split's format instead of the history; several: oldest first.",
+)
+history = click.option(
+    "--history", "history_url", metavar="URL", help="History: a file or a database URL [.thebes/history.db]."
+)
+interpreter = click.option("--interpreter", metavar="PATH", help="The Python that runs the tests.")
+worker_count = click.option(
+    "--workers", callback=_workers, metavar="N|auto", help="xdist workers in each shard; 0 for none [the project's own]."
+)
+limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
+base = click.option("--base", metavar="REF", help="The commit whose policy a change is held against.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+plan_file = click.option(
+    "--plan", "plan_path", required=True, type=path(exists=True), metavar="FILE", help="The plan, plan.json."
+)

@@ -1,0 +1,60 @@
+"""`thebes publish`."""
+
+import sqlite3
+from pathlib import Path
+
+import click
+
+from ..codec import read_verdict, write_atomic
+from ..errors import InputError
+from ..merge import open_run
+from ..model import Verdict
+from ..publish import annotations, as_json, html, junit, summary
+from . import options
+from .judge import VERDICT
+
+
+@click.command("publish", epilog="Example: thebes publish run --html report.html --summary $GITHUB_STEP_SUMMARY")
+@click.argument("folder", metavar="DIR", type=options.path(folder=True))
+@click.option("--html", "html_path", type=options.path(), metavar="FILE", help="The report, one self-contained page.")
+@click.option("--summary", "summary_path", type=options.path(), metavar="FILE", help="Markdown, appended to FILE.")
+@click.option("--junit", "junit_path", type=options.path(), metavar="FILE", help="JUnit XML.")
+@click.option("--json", "json_path", type=options.path(), metavar="FILE", help="All of it for scripts.")
+@click.option("--annotations", "annotate", is_flag=True, help="Print GitHub's annotation commands.")
+def command(
+    folder: Path,
+    html_path: Path | None,
+    summary_path: Path | None,
+    junit_path: Path | None,
+    json_path: Path | None,
+    annotate: bool,  # noqa: FBT001
+) -> None:
+    """Write the reports of the judged run in DIR."""
+    if not any((html_path, summary_path, junit_path, json_path, annotate)):
+        raise InputError("publish: nothing asked for; give --html, --summary, --junit, --json or --annotations")
+    verdict = read_verdict(folder / VERDICT)
+    db = open_run(folder)
+    try:
+        if html_path:
+            html(db, verdict, html_path)
+        if summary_path:
+            with summary_path.open("a", encoding="utf-8") as file:
+                file.write(summary(db, verdict))
+        if junit_path:
+            junit(db, junit_path)
+        if json_path:
+            write_atomic(json_path, as_json(db, verdict))
+        if annotate:
+            for line in annotations(db, verdict, Path.cwd()):
+                click.echo(line)
+    finally:
+        db.close()
+
+
+def publish_all(db: sqlite3.Connection, verdict: Verdict, out: Path) -> Path:
+    """Every report, in `out`; returns the path of the page."""
+    html(db, verdict, out / "report.html")
+    write_atomic(out / "summary.md", summary(db, verdict).encode("utf-8", "backslashreplace"))
+    write_atomic(out / "report.json", as_json(db, verdict))
+    junit(db, out / "junit.xml")
+    return out / "report.html"

@@ -1,0 +1,158 @@
+"""`thebes run`: the whole flow on this machine."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from ..codec import encode, write_atomic
+from ..errors import InputError
+from ..history import History
+from ..judge import Policy
+from ..merge import merge, open_run
+from ..model import Plan, Verdict
+from ..plan import Choice, ProjectInput, assemble
+from ..publish import terminal
+from ..run import Stop, attempt_folder, run_all
+from . import options
+from .judge import judge_folder
+from .plan import tell
+from .progress import Progress
+from .publish import publish_all
+from .task import EXITS, handle_signals, make_attempt
+from .text import clean, lasting, say
+from .workspace import Workspace, processors
+
+KEPT_RUNS = 5
+PLAN = "plan.json"
+
+
+@click.command("run", epilog="Examples: thebes run · thebes run --shards 4 --gate unit · thebes run -- -k 'not slow'")
+@options.gates
+@options.shards
+@options.target
+@options.worker_count
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Tasks at the same time [processors / workers].")
+@click.option("--maxfail", type=click.IntRange(1), metavar="N", help="Stop after N failures over all tasks.")
+@click.option("--out", type=options.path(), metavar="DIR", help="Where everything goes [.thebes/runs/…].")
+@options.durations
+@options.history
+@options.interpreter
+@click.option("--python", "pythons", multiple=True, metavar="X.Y", help="Run under this Python; may be given several times.")
+@options.limit
+@options.base
+@options.as_json
+@options.arguments
+def command(
+    gates: tuple[str, ...],
+    shards: int | None,
+    target: float | None,
+    workers: str | None,
+    jobs: int | None,
+    maxfail: int | None,
+    out: Path | None,
+    durations: tuple[Path, ...],
+    history_url: str | None,
+    interpreter: str | None,
+    pythons: tuple[str, ...],
+    task_limit: float | None,
+    base: str | None,
+    as_json: bool,  # noqa: FBT001
+    arguments: tuple[str, ...],
+) -> int:
+    """Plan the suite, run its tasks as processes here, merge, judge and report. Works in any pytest repository.
+
+    ARGUMENTS (after --) are pytest arguments for every shard.
+    """
+    began = time.monotonic()
+    workspace = Workspace(interpreter, arguments)
+    held = workspace.policy(base)
+    runs = workspace.runs(history_url, durations)
+    inputs = workspace.inputs(runs, gates)
+    _tell_notes(inputs)
+    each = _workers(workers or workspace.config.workers, inputs)
+    if shards is None and target is None and not any(p.config.shards or p.config.target for p in inputs):
+        shards = max(1, processors() // each)
+    pythons = pythons or tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
+    plan = assemble(inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons), workspace.commit)
+    folder = _folder(workspace, out)
+    write_atomic(folder / PLAN, encode(plan))
+    tell(plan, known=any(runs.values()))
+
+    stop = Stop()
+    handle_signals(stop)
+    numbers = {
+        task.id: make_attempt(
+            workspace, plan, task, attempt_folder(folder, task.id, 1), 1, workers, task_limit, maxfail
+        )
+        for task in plan.tasks
+    }
+    with Progress(len(plan.tasks)) as progress:
+        run_all(
+            plan,
+            lambda task: numbers[task.id],
+            jobs or max(1, processors() // each),
+            maxfail or 0,
+            stop,
+            progress,
+        )
+    verdict = _conclude(workspace, plan, folder, history_url, held, as_json=as_json)
+    say(f"{verdict.verdict} in {lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
+    return EXITS[verdict.verdict]
+
+
+def _conclude(
+    workspace: Workspace, plan: Plan, folder: Path, history_url: str | None, held: Policy, *, as_json: bool
+) -> Verdict:
+    """Merge, judge, remember, report."""
+    merge([folder], plan, folder, repository=workspace.root)
+    verdict = judge_folder(folder, held)
+    db = open_run(folder)
+    try:
+        with History(workspace.history_url(history_url)) as history:
+            history.feed(db, workspace.stamp(verdict.verdict))
+        publish_all(db, verdict, folder)
+        if as_json:
+            click.echo(encode(verdict), nl=False)
+        else:
+            width = shutil.get_terminal_size((100, 24)).columns
+            click.echo(terminal(verdict, db, color=sys.stdout.isatty(), width=width))
+    finally:
+        db.close()
+    return verdict
+
+
+def _tell_notes(inputs: list[ProjectInput]) -> None:
+    for project in inputs:
+        for note in project.discovery.notes:
+            say(f"thebes: {project.path}: {clean(note)}")
+
+
+def _workers(asked: str | None, inputs: list[ProjectInput]) -> int:
+    """Processes that each shard will start, as far as can be told before."""
+    numbers = {asked} if asked else {project.discovery.options.workers for project in inputs}
+    known = [processors() if number in {"auto", "logical"} else int(number or 1) for number in numbers]
+    return max([1, *known])
+
+
+def _folder(workspace: Workspace, out: Path | None) -> Path:
+    """An empty folder for this run: a new one in `.thebes/runs`, or the one asked for, cleared of an earlier run."""
+    if out is None:
+        runs = workspace.own_folder() / "runs"
+        runs.mkdir(exist_ok=True)
+        for old in sorted(one for one in runs.iterdir() if one.is_dir())[: -(KEPT_RUNS - 1)]:
+            shutil.rmtree(old)
+        folder = runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.monotonic_ns() % 10**6:06}"
+        folder.mkdir()
+        return folder
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / PLAN).is_file():
+            raise InputError(f"--out {out}: not empty, and not the folder of an earlier run")
+        for attempt in out.glob("thebes-*-a*"):
+            shutil.rmtree(attempt)
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+

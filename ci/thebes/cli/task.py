@@ -1,0 +1,149 @@
+"""`thebes task`."""
+
+import datetime
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from ..codec import read_plan
+from ..config import seconds
+from ..errors import Exit, InputError
+from ..judge import judge_task, read_facts
+from ..merge import merge, open_run
+from ..model import Plan, Task, TaskKind, VerdictKind
+from ..run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
+from ..run.task import OUTPUT
+from . import options
+from .text import clean, lasting, say
+from .workspace import Workspace, processors
+
+EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.INVALID: Exit.EVIDENCE_MISSING}
+
+
+@click.command("task", epilog="Example: exec thebes task --plan plan.json unit-py3.12-1of4 --out artifacts")
+@click.argument("task_id", metavar="ID")
+@options.plan_file
+@click.option("--out", required=True, type=options.path(), metavar="DIR", help="Gets a folder for this attempt.")
+@click.option(
+    "--attempt", type=click.IntRange(1), envvar="GITHUB_RUN_ATTEMPT", metavar="N", help="Number of this attempt [the next]."
+)
+@options.interpreter
+@options.worker_count
+@options.limit
+@options.arguments
+def command(
+    task_id: str,
+    plan_path: Path,
+    out: Path,
+    attempt: int | None,
+    interpreter: str | None,
+    workers: str | None,
+    task_limit: float | None,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run task ID of a plan and leave its record in DIR/thebes-ID-aN. ID may be 1/4 where there is one suite.
+
+    ARGUMENTS (after --) are further pytest arguments. pytest's output is shown as it comes.
+    """
+    workspace = Workspace(interpreter)
+    plan = read_plan(plan_path)
+    task = find_task(plan, task_id, str(plan_path))
+    number = attempt or free_attempt(out, task.id)
+    folder = attempt_folder(out, task.id, number)
+    here = make_attempt(workspace, plan, task, folder, number, workers, task_limit, arguments=arguments)
+    stop = Stop()
+    handle_signals(stop)
+    end = run_task(plan, task, here, stop, show_output(here.folder / OUTPUT))
+    verdict = judge_attempt(plan, task, here.folder, workspace)
+    say(f"thebes: {task.id}: {verdict} in {lasting(end.seconds)}{why(end)}; record in {here.folder}")
+    return EXITS[verdict]
+
+
+def find_task(plan: Plan, name: str, source: str) -> Task:
+    """The task of that id, or shard "i/n" of the only suite with shards."""
+    for task in plan.tasks:
+        if task.id == name:
+            return task
+    shards = [task for task in plan.tasks if task.kind == TaskKind.PYTEST and f"{task.index}/{task.of}" == name]
+    if len(shards) == 1:
+        return shards[0]
+    known = ", ".join(task.id for task in plan.tasks[:10]) + (", …" if len(plan.tasks) > 10 else "")
+    raise InputError(f"{source}: no task {name!r}; there are {known}")
+
+
+def make_attempt(
+    workspace: Workspace,
+    plan: Plan,
+    task: Task,
+    folder: Path,
+    number: int,
+    workers: str | None,
+    task_limit: float | None,
+    maxfail: int | None = None,
+    arguments: tuple[str, ...] = (),
+) -> Attempt:
+    """How `task` is run on this machine."""
+    suite = next(suite for suite in plan.suites if suite.id == task.suite)
+    workers = workers or workspace.config.workers
+    return Attempt(
+        repository=workspace.root,
+        folder=folder.absolute(),
+        number=number,
+        interpreter=workspace.interpreter_for(suite.project, suite.python),
+        environment=workspace.environment,
+        commit=workspace.commit,
+        workers=processors() if workers == "auto" else int(workers) if workers else None,
+        maxfail=maxfail,
+        arguments=arguments,
+        limit=task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
+    )
+
+
+def handle_signals(stop: Stop) -> None:
+    """SIGINT and SIGTERM end the children, not us: what is known is still written."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.request(signal.Signals(number).name, signal.Signals(number))
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def show_output(path: Path) -> Callable[[], None]:
+    """Copies what is new in a growing file to standard output, each time it is called."""
+    offset = 0
+
+    def show() -> None:
+        nonlocal offset
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(offset)
+            new = file.read()
+        offset += len(new)
+        sys.stdout.buffer.write(new)
+        sys.stdout.flush()
+
+    return show
+
+
+def judge_attempt(plan: Plan, task: Task, folder: Path, workspace: Workspace) -> VerdictKind:
+    """What the record of one attempt says of its task."""
+    with tempfile.TemporaryDirectory(prefix="thebes-") as scratch:
+        merge([folder], plan, Path(scratch), repository=workspace.root, only=task.id)
+        db = open_run(Path(scratch))
+        try:
+            return judge_task(read_facts(db), workspace.policy(None), datetime.datetime.now(datetime.UTC).date())
+        finally:
+            db.close()
+
+
+def why(end: End) -> str:
+    return f" ({clean(end.stopped)})" if end.stopped else ""
+
+

@@ -1,0 +1,158 @@
+"""What the commands share: the repository at hand, its configuration, its projects, its history."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ..config import Config, load, parse
+from ..discover import discover
+from ..errors import InputError
+from ..history import History, PastRun, Stamp, read_durations
+from ..interpreter import Interpreter, find, probe
+from ..judge import Policy, from_base, policy
+from ..model import Discovery
+from ..plan import ProjectInput
+from ..repository import branch, commit, file_at
+
+FOLDER = ".thebes"
+
+
+class Workspace:
+    """The repository: the folder where a plain pytest would be started."""
+
+    def __init__(self, interpreter: str | None = None, arguments: Sequence[str] = ()) -> None:
+        self.root = Path(os.path.realpath(Path.cwd()))
+        self.environment = dict(os.environ)
+        self.config = load(self.root)
+        self.arguments = tuple(arguments)
+        self.commit = commit(self.root)
+        self._interpreter = interpreter
+        self.configs = {path: self._project_config(path) for path in self.config.projects}
+        self._interpreters: dict[str, Interpreter] = {}
+
+    def _project_config(self, path: str) -> Config:
+        """A project's own configuration; what concerns the whole repository comes from its root."""
+        if path == ".":
+            return self.config
+        if not (self.root / path).is_dir():
+            raise InputError(f"{self.root / 'pyproject.toml'}: tool.thebes.projects: no folder {path!r}")
+        own = load(self.root / path)
+        root = self.config
+        return msgspec.structs.replace(
+            own,
+            python=own.python or root.python,
+            shards=own.shards or root.shards,
+            target=own.target or root.target,
+            max_shards=root.max_shards,
+            interpreter=own.interpreter or root.interpreter,
+        )
+
+    def interpreter(self, project: str) -> Interpreter:
+        """The Python that runs a project's tests."""
+        if project not in self._interpreters:
+            configured = self._interpreter or self.configs[project].interpreter
+            self._interpreters[project] = find(self.root / project, self.environment, configured)
+        return self._interpreters[project]
+
+    def interpreter_for(self, project: str, python: str) -> Interpreter:
+        """The Python of a given version: the usual one if it is of that version, else `pythonX.Y` on PATH."""
+        usual = self.interpreter(project)
+        if usual.python == python:
+            return usual
+        key = f"{project}\0{python}"
+        if key not in self._interpreters:
+            found = _by_version(python, self.environment)
+            if found is None:
+                raise InputError(f"python{python}: not on PATH, or without pytest; tasks for Python {python} can't run here")
+            self._interpreters[key] = found
+        return self._interpreters[key]
+
+    def discovery(self, project: str, *, full: bool = False, extra: Sequence[str] = ()) -> Discovery:
+        arguments = (*self.configs[project].args, *self.arguments, *extra)
+        return discover(self.root / project, self.interpreter(project), arguments, self.environment, full=full)
+
+    def inputs(self, runs: Mapping[str, Sequence[PastRun]], gates: Sequence[str] = ()) -> list[ProjectInput]:
+        """What planning needs to know about each project; `gates`: those that were chosen, all if empty."""
+        return [self._input(path, runs.get(path, ()), gates) for path in self.configs]
+
+    def _input(self, path: str, runs: Sequence[PastRun], gates: Sequence[str]) -> ProjectInput:
+        config = self.configs[path]
+        found = self.discovery(path)
+        return ProjectInput(
+            path=path,
+            rootdir=os.path.relpath(found.rootdir, self.root),
+            inipath=os.path.relpath(found.inipath, self.root) if found.inipath else None,
+            config=config,
+            discovery=found,
+            args=(*config.args, *self.arguments),
+            marked={
+                gate: self.discovery(path, full=True, extra=("-m", settings.marker))
+                for gate, settings in config.gates.items()
+                if settings.marker and not settings.paths and (not gates or gate in gates)
+            },
+            runs=tuple(run.tests for run in runs),
+        )
+
+    def history_url(self, given: str | None = None) -> str:
+        """Where the history is: as given, by THEBES_HISTORY, as configured, else a file in `.thebes`."""
+        return (
+            given
+            or self.environment.get("THEBES_HISTORY")
+            or self.config.history
+            or str(self.own_folder() / "history.db")
+        )
+
+    def runs(self, url: str | None, durations: Sequence[Path] = ()) -> dict[str, list[PastRun]]:
+        """Past runs by project, oldest first: from the history, or from duration files where these are given."""
+        if durations:
+            stamp = Stamp(at=0.0, commit="", branch="", machine="", verdict="")
+            given = [PastRun(stamp, read_durations(path), {}) for path in durations]
+            return dict.fromkeys(self.configs, given)
+        with History(self.history_url(url)) as history:
+            return {path: history.runs(path) for path in self.configs}
+
+    def own_folder(self) -> Path:
+        """`.thebes`, which git is told to leave alone."""
+        folder = self.root / FOLDER
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+        return folder
+
+    def stamp(self, verdict: str) -> Stamp:
+        return Stamp(
+            at=time.time(), commit=self.commit, branch=branch(self.root), machine=platform.node(), verdict=verdict
+        )
+
+    def policy(self, base: str | None) -> Policy:
+        """What a run is held against; `base`: the commit that a change is held against."""
+        ours = policy(self.configs)
+        if base is None:
+            return ours
+        text = file_at(self.root, base, "pyproject.toml")
+        root = parse(text, f"{base}:pyproject.toml") if text is not None else Config()
+        configs = {}
+        for path in root.projects:
+            name = "pyproject.toml" if path == "." else f"{path}/pyproject.toml"
+            text = file_at(self.root, base, name)
+            configs[path] = parse(text, f"{base}:{name}") if text is not None else Config()
+        return from_base(policy(configs), ours)
+
+
+def _by_version(python: str, environment: Mapping[str, str]) -> Interpreter | None:
+    try:
+        found = probe(f"python{python}", f"python{python} on PATH")
+    except (InputError, subprocess.SubprocessError):
+        return None
+    return found if found and found.python == python else None
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,29 @@
+"""pytest-split's `.test_durations`: `{node id: seconds}`, to come from and to go back to."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..codec import read_bytes, write_atomic
+from ..errors import FormatError
+
+
+def read_durations(path: Path) -> dict[str, float]:
+    """Seconds by node id. FormatError if the file is not an object of numbers from 0."""
+    try:
+        durations = msgspec.json.decode(read_bytes(path), type=dict[str, float])
+    except msgspec.MsgspecError as error:
+        raise FormatError(f"{path}: not a file of test durations: {error}") from None
+    for test, value in durations.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise FormatError(f"{path}: {test}: {value} is not a duration; expected seconds from 0")
+    return durations
+
+
+def write_durations(path: Path, durations: Mapping[str, float]) -> None:
+    """As pytest-split writes it: sorted, indented."""
+    text = json.dumps(dict(sorted(durations.items())), indent=4)
+    write_atomic(path, text.encode() + b"\n")

@@ -1,0 +1,205 @@
+"""The history's tables, what goes in after a run, and what the planner gets out."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from ..errors import InputError
+from ..model import Value
+
+KEPT_RUNS = 50
+FORMAT = 1
+
+_tables = sa.MetaData()
+_meta = sa.Table("meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String))
+_run = sa.Table(
+    "run",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("commit_id", sa.String, nullable=False),
+    sa.Column("branch", sa.String, nullable=False),
+    sa.Column("machine", sa.String, nullable=False),
+    sa.Column("verdict", sa.String, nullable=False),
+)
+_name = sa.Table(  # node ids and file keys, stored once
+    "name",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("text", sa.String, nullable=False, unique=True),
+)
+_test = sa.Table(
+    "test",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("suite", sa.String, nullable=False),
+    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("own", sa.Float, nullable=False),  # seconds, without what it set up for others
+    sa.Column("fixtures", sa.Float, nullable=False),  # seconds, setting up fixtures that serve others, too
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("flaky", sa.Boolean, nullable=False),
+)
+_file = sa.Table(
+    "file",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("suite", sa.String, nullable=False),
+    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),  # import and collection, the longest of its shards
+    sa.Column("fixtures", sa.Float, nullable=False),  # module and session fixtures, all its tests together
+)
+
+
+class Stamp(Value, kw_only=True):
+    """What a run is known by."""
+
+    at: float
+    commit: str
+    branch: str
+    machine: str
+    verdict: str
+
+
+class PastRun(NamedTuple):
+    """One past run of one project. `tests`: own seconds by node id; `files`: import, fixtures by file key."""
+
+    stamp: Stamp
+    tests: dict[str, float]
+    files: dict[str, tuple[float, float]]
+
+
+class History:
+    """An open history. `url` is a path or a database URL; a file is made when needed."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        if "://" not in url:
+            Path(url).parent.mkdir(parents=True, exist_ok=True)
+            url = f"sqlite:///{url}"
+        try:
+            self._engine = sa.create_engine(url)
+            if self._engine.dialect.name == "sqlite":
+                sa.event.listen(self._engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
+            _tables.create_all(self._engine)
+            self._check_format()
+        except (ArgumentError, SQLAlchemyError, ModuleNotFoundError) as error:
+            text = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            raise InputError(f"history {self._shown()}: {text}") from None
+
+    def __enter__(self) -> "History":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._engine.dispose()
+
+    def _shown(self) -> str:
+        return sa.make_url(self.url).render_as_string() if "://" in self.url else self.url
+
+    def _check_format(self) -> None:
+        with self._engine.begin() as db:
+            found = db.scalar(sa.select(_meta.c.value).where(_meta.c.key == "format"))
+            if found is None:
+                db.execute(_meta.insert(), {"key": "format", "value": str(FORMAT)})
+            elif found != str(FORMAT):
+                raise InputError(f"history {self._shown()}: format {found}, this version reads format {FORMAT}")
+
+    def feed(self, run: sqlite3.Connection, stamp: Stamp) -> None:
+        """Add what run.db says. Tests that did not come to an end say nothing about durations and are left out."""
+        tests = run.execute(
+            "SELECT s.project, t.suite, t.id, t.outcome, max(0, setup + call + teardown - fixtures), fixtures,"
+            " attempts, flaky FROM test t JOIN suite s ON s.id = t.suite"
+            " WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed')"
+        ).fetchall()
+        files = run.execute(
+            "SELECT s.project, f.suite, f.file, max(f.seconds), coalesce((SELECT sum(fixtures) FROM test t"
+            " WHERE t.suite = f.suite AND t.file = f.file), 0) FROM file f JOIN suite s ON s.id = f.suite"
+            " WHERE f.outcome != 'missing' GROUP BY 1, 2, 3"
+        ).fetchall()
+        self._add(stamp, [tuple(row) for row in tests], [tuple(row) for row in files])
+
+    def add_durations(self, durations: Mapping[str, float], stamp: Stamp, project: str = ".") -> None:
+        """Add one number for each test, as pytest-split keeps it."""
+        self._add(stamp, [(project, "", test, "passed", value, 0.0, 1, False) for test, value in durations.items()], [])
+
+    def _add(self, stamp: Stamp, tests: Sequence[tuple[object, ...]], files: Sequence[tuple[object, ...]]) -> None:
+        with self._engine.begin() as db:
+            values = {
+                "at": stamp.at,
+                "commit_id": stamp.commit,
+                "branch": stamp.branch,
+                "machine": stamp.machine,
+                "verdict": stamp.verdict,
+            }
+            run = db.execute(_run.insert().returning(_run.c.id), values).scalar_one()
+            names = self._names(db, [str(row[2]) for row in (*tests, *files)])
+            columns = ("project", "suite", "name", "outcome", "own", "fixtures", "attempts", "flaky")
+            _insert(db, _test, run, columns, names, tests)
+            _insert(db, _file, run, ("project", "suite", "name", "seconds", "fixtures"), names, files)
+            old = sa.select(_run.c.id).order_by(_run.c.at.desc(), _run.c.id.desc()).offset(KEPT_RUNS)
+            for (gone,) in db.execute(old.limit(1000)).fetchall():
+                for table in (_test, _file):
+                    db.execute(table.delete().where(table.c.run == gone))
+                db.execute(_run.delete().where(_run.c.id == gone))
+
+    def _names(self, db: sa.Connection, texts: Iterable[str]) -> dict[str, int]:
+        wanted = set(texts)
+        known = {text: number for number, text in db.execute(sa.select(_name.c.id, _name.c.text)) if text in wanted}
+        if missing := sorted(wanted - known.keys()):
+            db.execute(_name.insert(), [{"text": text} for text in missing])
+            rows = db.execute(sa.select(_name.c.id, _name.c.text))
+            known |= {text: number for number, text in rows if text in wanted}
+        return known
+
+    def runs(self, project: str, limit: int = 20) -> list[PastRun]:
+        """The newest `limit` runs that say something about `project`, oldest first."""
+        with self._engine.connect() as db:
+            told = sa.select(_test.c.run).where(_test.c.project == project)
+            newest = sa.select(_run).where(_run.c.id.in_(told)).order_by(_run.c.at.desc(), _run.c.id.desc())
+            return [self._past_run(db, row, project) for row in reversed(db.execute(newest.limit(limit)).fetchall())]
+
+    def _past_run(self, db: sa.Connection, run: sa.Row[tuple[object, ...]], project: str) -> PastRun:
+        number, at, commit, branch, machine, verdict = run
+        tests = sa.select(_name.c.text, sa.func.max(_test.c.own)).join(_name, _test.c.name == _name.c.id)
+        mine = tests.where(_test.c.run == number, _test.c.project == project).group_by(_name.c.text)
+        files = sa.select(_name.c.text, sa.func.max(_file.c.seconds), sa.func.max(_file.c.fixtures)).join(
+            _name, _file.c.name == _name.c.id
+        )
+        own_files = files.where(_file.c.run == number, _file.c.project == project).group_by(_name.c.text)
+        stamp = Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)  # type: ignore[arg-type]
+        return PastRun(
+            stamp,
+            {text: own for text, own in db.execute(mine)},
+            {text: (seconds, fixtures) for text, seconds, fixtures in db.execute(own_files)},
+        )
+
+    def stamps(self) -> list[Stamp]:
+        """All runs, newest first."""
+        columns = (_run.c.at, _run.c.commit_id, _run.c.branch, _run.c.machine, _run.c.verdict)
+        with self._engine.connect() as db:
+            rows = db.execute(sa.select(*columns).order_by(_run.c.at.desc(), _run.c.id.desc())).fetchall()
+        return [Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)
+                for at, commit, branch, machine, verdict in rows]
+
+
+def _insert(
+    db: sa.Connection,
+    table: sa.Table,
+    run: int,
+    columns: Sequence[str],
+    names: Mapping[str, int],
+    rows: Sequence[tuple[object, ...]],
+) -> None:
+    if rows:
+        place = columns.index("name")
+        values = [{"run": run, **dict(zip(columns, row, strict=True)), "name": names[str(row[place])]} for row in rows]
+        for value in values:
+            if "flaky" in value:
+                value["flaky"] = bool(value["flaky"])
+        db.execute(table.insert(), values)
