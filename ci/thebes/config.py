@@ -1,8 +1,9 @@
 """`[tool.thebes]` in pyproject.toml: parsed strictly, with defaults that make it unnecessary."""
 
-import datetime
+import datetime as dt
 import re
 import tomllib
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """Base of all tables; keys are written with hyphens."""
 
 
-class GateConfig(Section, kw_only=True):
+class GateConfig(Section, frozen=True, kw_only=True):
     """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands."""
 
     paths: tuple[str, ...] = ()
@@ -29,16 +30,16 @@ class GateConfig(Section, kw_only=True):
     checks: tuple[str, ...] = ()
 
 
-class Quarantine(Section, kw_only=True):
+class Quarantine(Section, frozen=True, kw_only=True):
     """A test that cannot fail its gate until `expires`. `test` is a node id, or its part before `[`."""
 
     test: str
     owner: str
-    expires: datetime.date
+    expires: dt.date
     reason: str = ""
 
 
-class Config(Section, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """Everything that can be configured. Durations stand as in `target = "2m"`."""
 
     python: tuple[str, ...] = ()
@@ -102,25 +103,36 @@ def _known_keys(table: Any, kind: type[Section], where: str) -> None:
     _known_names(table, [field.encode_name for field in msgspec.structs.fields(kind)], where)
 
 
-def _known_names(table: Any, known: Any, where: str) -> None:
+def _known_names(table: Any, known: Sequence[str], where: str) -> None:
     if not isinstance(table, dict):
         raise InputError(f"{where}: expected a table, found {table!r}")
     for name in table:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise InputError(f"{where}: unknown key {name!r}; {hint}")
+        _known_name(name, known, where)
+
+
+def _known_name(name: str, known: Sequence[str], where: str) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"{where}: unknown key {name!r}; {hint}")
 
 
 def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
-        if gate not in GATES:
-            near = get_close_matches(gate, GATES, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(GATES)}"
-            raise InputError(f"{where}.required-gates: unknown gate {gate!r}; {hint}")
+        _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
         if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
             raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
+    _refuse_numbers(config, where)
+    for python in config.python:
+        if not re.fullmatch(r"3\.\d+", python):
+            raise InputError(f'{where}.python: {python!r} is not a version such as "3.12"')
+    for project in config.projects:
+        if Path(project).is_absolute() or ".." in Path(project).parts:
+            raise InputError(f"{where}.projects: {project!r} is not a folder inside the repository")
+
+
+def _refuse_numbers(config: Config, where: str) -> None:
     for key, value in (("max-shards", config.max_shards), ("shards", config.shards)):
         if value is not None and value < 1:
             raise InputError(f"{where}.{key}: {value} is not at least 1")
@@ -129,12 +141,6 @@ def _refuse_values(config: Config, where: str) -> None:
             seconds(text, f"{where}.{key}")
     if config.workers is not None:
         workers(config.workers, f"{where}.workers")
-    for python in config.python:
-        if not re.fullmatch(r"3\.\d+", python):
-            raise InputError(f'{where}.python: {python!r} is not a version such as "3.12"')
-    for project in config.projects:
-        if Path(project).is_absolute() or ".." in Path(project).parts:
-            raise InputError(f"{where}.projects: {project!r} is not a folder inside the repository")
 
 
 def seconds(text: str, where: str) -> float:

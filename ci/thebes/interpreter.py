@@ -17,7 +17,7 @@ PROBE = (
 OLDEST_PYTEST = 8
 
 
-class Interpreter(Value, kw_only=True):
+class Interpreter(Value, frozen=True, kw_only=True):
     """A Python that can run the tests: where it is, why it was chosen, its version as in "3.12"."""
 
     path: str

@@ -31,7 +31,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 # ---------------------------------------------------------------------------------------------- discovery
 
 
-class TestFile(Value, kw_only=True):
+class TestFile(Value, frozen=True, kw_only=True):
     """A file that pytest would collect: its key (node id before the first `::`) and its path in the project."""
 
     __test__: ClassVar[bool] = False
@@ -40,7 +40,7 @@ class TestFile(Value, kw_only=True):
     path: str
 
 
-class Options(Value, kw_only=True):
+class Options(Value, frozen=True, kw_only=True):
     """What the project's own configuration says about running, as pytest understood it."""
 
     workers: str | None = None
@@ -53,7 +53,7 @@ class Options(Value, kw_only=True):
     reruns: int = 0
 
 
-class Discovery(Value, kw_only=True):
+class Discovery(Value, frozen=True, kw_only=True):
     """The test files of one project. `collected` is true where only a full collection could tell; then `tests`
     has the node ids by file, those that the project's own configuration deselects left out."""
 
@@ -80,14 +80,14 @@ class TaskKind(StrEnum):
     SOAK = "soak"
 
 
-class Piece(Value, kw_only=True):
+class Piece(Value, frozen=True, kw_only=True):
     """A test file given to a shard: whole (`tests` is null), or the named tests of it."""
 
     file: str
     tests: tuple[str, ...] | None = None
 
 
-class Project(Value, kw_only=True):
+class Project(Value, frozen=True, kw_only=True):
     """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders.
     `fail_under` is the project's own demand on its total coverage, in percent."""
 
@@ -99,7 +99,7 @@ class Project(Value, kw_only=True):
     fail_under: float | None = None
 
 
-class Suite(Value, kw_only=True):
+class Suite(Value, frozen=True, kw_only=True):
     """Project × gate × Python × service versions."""
 
     id: str
@@ -111,7 +111,7 @@ class Suite(Value, kw_only=True):
     coverage: bool = False
 
 
-class Task(Value, kw_only=True):
+class Task(Value, frozen=True, kw_only=True):
     """One job's worth of work of one suite. A pytest task is shard `index` (from 1) of `of`."""
 
     id: str
@@ -125,14 +125,14 @@ class Task(Value, kw_only=True):
     command: tuple[str, ...] = ()
 
 
-class Skip(Value, kw_only=True):
+class Skip(Value, frozen=True, kw_only=True):
     """A gate, or part of one, that was left out on purpose."""
 
     gate: str
     reason: str
 
 
-class Plan(Value, kw_only=True):
+class Plan(Value, frozen=True, kw_only=True):
     """What will run. `digest` is of everything else in it; the same input gives the same bytes."""
 
     schema: int = FORMAT
@@ -159,11 +159,11 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
 
 
-class Line(Value, tag_field="kind", kw_only=True):
+class Line(Value, frozen=True, tag_field="kind", kw_only=True):
     """Base of the lines of a record."""
 
 
-class Header(Line, tag="header", kw_only=True):
+class Header(Line, frozen=True, tag="header", kw_only=True):
     """First line, written before anything runs."""
 
     schema: int = FORMAT
@@ -175,7 +175,7 @@ class Header(Line, tag="header", kw_only=True):
     environment: dict[str, str] = {}
 
 
-class Session(Line, tag="session", kw_only=True):
+class Session(Line, frozen=True, tag="session", kw_only=True):
     """pytest has been configured, in the process or worker that collects."""
 
     python: str
@@ -186,7 +186,7 @@ class Session(Line, tag="session", kw_only=True):
     worker: str = ""
 
 
-class Collected(Line, tag="collected", kw_only=True):
+class Collected(Line, frozen=True, tag="collected", kw_only=True):
     """A file of this shard was collected. `ids` are all its tests without the file's key, before deselection;
     `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection."""
 
@@ -197,21 +197,21 @@ class Collected(Line, tag="collected", kw_only=True):
     worker: str = ""
 
 
-class Deselected(Line, tag="deselected", kw_only=True):
+class Deselected(Line, frozen=True, tag="deselected", kw_only=True):
     """Tests of this shard that the project's own configuration took out (`-m`, `-k`, a hook)."""
 
     ids: tuple[str, ...]
     worker: str = ""
 
 
-class Renamed(Line, tag="renamed", kw_only=True):
+class Renamed(Line, frozen=True, tag="renamed", kw_only=True):
     """Tests whose ids a plug-in changed between collection and run (xdist's groups): new id → collected id."""
 
     ids: dict[str, str]
     worker: str = ""
 
 
-class FileResult(Line, tag="file", kw_only=True):
+class FileResult(Line, frozen=True, tag="file", kw_only=True):
     """A file that could not be collected (`failed`) or skipped itself as a whole (`skipped`)."""
 
     file: str
@@ -220,7 +220,7 @@ class FileResult(Line, tag="file", kw_only=True):
     worker: str = ""
 
 
-class Note(Line, tag="note", kw_only=True):
+class Note(Line, frozen=True, tag="note", kw_only=True):
     """Something that must be known when judging: `code` is a reason's code, see the table of reasons."""
 
     code: str
@@ -228,14 +228,14 @@ class Note(Line, tag="note", kw_only=True):
     worker: str = ""
 
 
-class Start(Line, tag="start", kw_only=True):
+class Start(Line, frozen=True, tag="start", kw_only=True):
     """A test begins."""
 
     id: str
     at: float
 
 
-class Phase(Line, tag="phase", kw_only=True):
+class Phase(Line, frozen=True, tag="phase", kw_only=True):
     """A phase that did not plainly pass, as soon as it is known. `line` counts from 1; 0 is unknown."""
 
     id: str
@@ -249,7 +249,7 @@ class Phase(Line, tag="phase", kw_only=True):
     output: dict[str, str] = {}
 
 
-class End(Line, tag="end", kw_only=True):
+class End(Line, frozen=True, tag="end", kw_only=True):
     """An attempt of a test ended. `durations` are set-up, call, teardown; `fixtures` is the part of set-up and
     teardown spent in fixtures that serve more than this test; `rerun` says that another attempt follows."""
 
@@ -262,7 +262,7 @@ class End(Line, tag="end", kw_only=True):
     rerun: bool = False
 
 
-class Crash(Line, tag="crash", kw_only=True):
+class Crash(Line, frozen=True, tag="crash", kw_only=True):
     """A worker died. `id` is the test that it was running."""
 
     id: str
@@ -270,7 +270,7 @@ class Crash(Line, tag="crash", kw_only=True):
     worker: str = ""
 
 
-class Sample(Line, tag="sample", kw_only=True):
+class Sample(Line, frozen=True, tag="sample", kw_only=True):
     """Resources of a process at a moment; memory in bytes, processor time in seconds."""
 
     at: float
@@ -279,7 +279,7 @@ class Sample(Line, tag="sample", kw_only=True):
     cpu: float
 
 
-class Finding(Line, tag="finding", kw_only=True):
+class Finding(Line, frozen=True, tag="finding", kw_only=True):
     """What a check reports about a place in the source."""
 
     file: str
@@ -289,7 +289,7 @@ class Finding(Line, tag="finding", kw_only=True):
     text: str
 
 
-class Finish(Line, tag="finish", kw_only=True):
+class Finish(Line, frozen=True, tag="finish", kw_only=True):
     """pytest came to its own end: its exit status, how many tests it selected and why it stopped early."""
 
     exit: int
@@ -297,14 +297,14 @@ class Finish(Line, tag="finish", kw_only=True):
     stopped: str | None = None
 
 
-class Output(Line, tag="output", kw_only=True):
+class Output(Line, frozen=True, tag="output", kw_only=True):
     """The last part of what the process printed; the whole is in `file` beside the record."""
 
     file: str
     text: str
 
 
-class Closing(Line, tag="closing", kw_only=True):
+class Closing(Line, frozen=True, tag="closing", kw_only=True):
     """Last line, written by the parent after its child is gone. Without it the task did not finish."""
 
     exit: int
@@ -344,7 +344,7 @@ class VerdictKind(StrEnum):
     INVALID = "INVALID"
 
 
-class Reason(Value, kw_only=True):
+class Reason(Value, frozen=True, kw_only=True):
     """Why a verdict is not PASS, or what should be known about one that is. `subjects` name the culprits."""
 
     code: str
@@ -354,7 +354,7 @@ class Reason(Value, kw_only=True):
     more: int = 0
 
 
-class GateVerdict(Value, kw_only=True):
+class GateVerdict(Value, frozen=True, kw_only=True):
     """`absent`: nothing is configured for the gate. `counts`: tests by outcome, and `flaky`."""
 
     verdict: VerdictKind | None
@@ -364,7 +364,7 @@ class GateVerdict(Value, kw_only=True):
     coverage: float | None = None
 
 
-class Verdict(Value, kw_only=True):
+class Verdict(Value, frozen=True, kw_only=True):
     schema: int = FORMAT
     plan: str
     commit: str

@@ -10,7 +10,11 @@ def git(folder: Path, *arguments: str) -> str | None:
     """Output of a git command, stripped; None where there is no git, no repository or no such thing."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, errors="replace"
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            errors="replace",
         )
     except FileNotFoundError:
         return None

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from .. import __version__
+from thebes import __version__
 
 # In the order of `thebes --help`: the whole flow first, then its stages, then what goes with them.
 COMMANDS = {
@@ -66,7 +66,7 @@ def cli(folder: str | None) -> None:
     thebes run                     everything, in any repository with pytest tests
     thebes run --shards 4 --gate unit
     thebes doctor                  what would be done here
-    """  # noqa: D301  (\b is click's)
+    """
     if folder:
         import os  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def cli(folder: str | None) -> None:
 
 def main() -> None:
     """Entry point: every expected error is one line and an exit code, never a traceback."""
-    from ..errors import Exit, ThebesError  # noqa: PLC0415
+    from thebes.errors import Exit, ThebesError  # noqa: PLC0415
 
     try:
         code = cli.main(standalone_mode=False)

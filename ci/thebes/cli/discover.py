@@ -34,5 +34,3 @@ def command(interpreter: str | None, full: bool, as_json: bool, arguments: tuple
     for path, discovery in found.items():
         for file in discovery.files:
             click.echo(clean(file.path if path == "." else f"{path}/{file.path}", 10_000))
-
-

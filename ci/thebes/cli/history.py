@@ -1,14 +1,15 @@
 """`thebes history`."""
 
-import datetime
+import datetime as dt
 import time
 from pathlib import Path
 
 import click
 
-from ..errors import EvidenceError
-from ..history import History, Stamp, read_durations, write_durations
-from ..merge import open_run
+from thebes.errors import EvidenceError
+from thebes.history import History, Stamp, read_durations, write_durations
+from thebes.merge import open_run
+
 from . import options
 from .text import amount, clean, say
 from .workspace import Workspace
@@ -25,8 +26,12 @@ def show(history_url: str | None) -> None:
     """List the runs, newest first."""
     with History(Workspace().history_url(history_url)) as history:
         for stamp in history.stamps():
-            when = datetime.datetime.fromtimestamp(stamp.at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            click.echo(clean(f"{when}  {stamp.verdict or '-':7}  {stamp.commit[:10] or '-':10}  {stamp.branch} {stamp.machine}"))
+            when = dt.datetime.fromtimestamp(stamp.at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            click.echo(
+                clean(
+                    f"{when}  {stamp.verdict or '-':7}  {stamp.commit[:10] or '-':10}  {stamp.branch} {stamp.machine}"
+                )
+            )
 
 
 @command.command("feed", epilog="Example: thebes history feed run --history postgresql://ci@db/thebes")

@@ -1,15 +1,16 @@
 """`thebes judge`."""
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import click
 
-from ..codec import encode, write_atomic
-from ..judge import Policy, judge, read_facts
-from ..merge import open_run
-from ..model import Verdict
-from ..publish import terminal
+from thebes.codec import encode, write_atomic
+from thebes.judge import Policy, judge, read_facts
+from thebes.merge import open_run
+from thebes.model import Verdict
+from thebes.publish import terminal
+
 from . import options
 from .task import EXITS
 from .workspace import Workspace
@@ -40,7 +41,7 @@ def judge_folder(folder: Path, held: Policy) -> Verdict:
     """Judge `folder`/run.db and leave verdict.json beside it."""
     db = open_run(folder)
     try:
-        verdict = judge(read_facts(db), held, datetime.datetime.now(datetime.UTC).date())
+        verdict = judge(read_facts(db), held, dt.datetime.now(dt.UTC).date())
     finally:
         db.close()
     write_atomic(folder / VERDICT, encode(verdict))

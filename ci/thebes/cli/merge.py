@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from ..codec import read_plan
-from ..errors import InputError
-from ..merge import merge, open_run
-from ..publish import junit
+from thebes.codec import read_plan
+from thebes.errors import InputError
+from thebes.merge import merge, open_run
+from thebes.publish import junit
+
 from . import options
 from .text import amount, say
 from .workspace import Workspace
@@ -18,7 +19,11 @@ from .workspace import Workspace
 @options.plan_file
 @click.option("--out", required=True, type=options.path(), metavar="DIR", help="Gets run.db, junit.xml, .coverage.")
 @click.option(
-    "--expect", "expected", multiple=True, metavar="TASK=N", help="Attempt N of TASK was started; so it must have a record."
+    "--expect",
+    "expected",
+    multiple=True,
+    metavar="TASK=N",
+    help="Attempt N of TASK was started; so it must have a record.",
 )
 def command(folders: tuple[Path, ...], plan_path: Path, out: Path, expected: tuple[str, ...]) -> None:
     """Merge all records below the folders into one run, and prove that nothing is missing.
@@ -26,10 +31,12 @@ def command(folders: tuple[Path, ...], plan_path: Path, out: Path, expected: tup
     A missing, broken or foreign record is no error here: it is named in the run, and judged.
     """
     plan = read_plan(plan_path)
-    merge(folders, plan, out, repository=Workspace().root, expected=dict(_expected(one) for one in expected))
+    workspace = Workspace()
+    attempts = dict(_expected(one) for one in expected)
+    merge(folders, plan, out, repository=workspace.root, expected=attempts, pythons=workspace.pythons())
     db = open_run(out)
     junit(db, out / "junit.xml")
-    tests, problems = (db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("test", "problem"))  # noqa: S608
+    tests, problems = db.execute("SELECT (SELECT count(*) FROM test), (SELECT count(*) FROM problem)").fetchone()
     db.close()
     say(f"thebes: {amount(tests, 'test')} and {amount(problems, 'problem')} in {out / 'run.db'}")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..config import seconds, workers
-from ..model import GATES
+from thebes.config import seconds, workers
+from thebes.model import GATES
 
 F = Callable[..., Any]
 
@@ -25,11 +25,18 @@ def _workers(_context: click.Context, _parameter: click.Parameter, value: str | 
 
 
 gates = click.option(
-    "--gate", "gates", multiple=True, type=click.Choice(GATES), help="Only this gate; may be given several times."
+    "--gate",
+    "gates",
+    multiple=True,
+    type=click.Choice(GATES),
+    help="Only this gate; may be given several times.",
 )
 shards = click.option("--shards", type=click.IntRange(1, 256), metavar="N", help="Shards for each suite.")
 target = click.option(
-    "--target", callback=_seconds, metavar="TIME", help="Wished wall time, as in 90s or 2m; the number of shards follows."
+    "--target",
+    callback=_seconds,
+    metavar="TIME",
+    help="Wished wall time, as in 90s or 2m; the number of shards follows.",
 )
 durations = click.option(
     "--durations",
@@ -44,7 +51,10 @@ history = click.option(
 )
 interpreter = click.option("--interpreter", metavar="PATH", help="The Python that runs the tests.")
 worker_count = click.option(
-    "--workers", callback=_workers, metavar="N|auto", help="xdist workers in each shard; 0 for none [the project's own]."
+    "--workers",
+    callback=_workers,
+    metavar="N|auto",
+    help="xdist workers in each shard; 0 for none [the project's own].",
 )
 limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
 base = click.option("--base", metavar="REF", help="The commit whose policy a change is held against.")

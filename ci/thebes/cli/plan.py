@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from ..codec import encode, write_atomic
-from ..model import Plan
-from ..plan import Choice, assemble
+from thebes.codec import encode, write_atomic
+from thebes.model import Plan
+from thebes.plan import Choice, assemble
+
 from . import options
 from .text import amount, lasting, say
 from .workspace import Workspace
@@ -19,7 +20,13 @@ from .workspace import Workspace
 @options.durations
 @options.history
 @options.interpreter
-@click.option("--python", "pythons", multiple=True, metavar="X.Y", help="Plan for this Python; may be given several times.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="X.Y",
+    help="Plan for this Python; may be given several times.",
+)
 @click.option("--out", type=options.path(), metavar="FILE", help="Where the plan goes [standard output].")
 @options.as_json
 @options.arguments

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from ..model import Task
-from ..run import End, Watch
+from thebes.model import Task
+from thebes.run import End, Watch
+
 from .text import amount, clean, lasting, on_terminal, say
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Progress:
         self.tests = self.failures = 0
         self._live: Live | None = None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         if on_terminal():
             from rich.console import Console  # noqa: PLC0415  (costs 40 ms; only a terminal needs it)
             from rich.live import Live  # noqa: PLC0415

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from ..codec import read_verdict, write_atomic
-from ..errors import InputError
-from ..merge import open_run
-from ..model import Verdict
-from ..publish import annotations, as_json, html, junit, summary
+from thebes.codec import read_verdict, write_atomic
+from thebes.errors import InputError
+from thebes.merge import open_run
+from thebes.model import Verdict
+from thebes.publish import annotations, as_json, html, junit, summary
+
 from . import options
 from .judge import VERDICT
 

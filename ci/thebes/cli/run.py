@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from ..codec import encode, write_atomic
-from ..errors import InputError
-from ..history import History
-from ..judge import Policy
-from ..merge import merge, open_run
-from ..model import Plan, Verdict
-from ..plan import Choice, ProjectInput, assemble
-from ..publish import terminal
-from ..run import Stop, attempt_folder, run_all
+from thebes.codec import encode, write_atomic
+from thebes.errors import InputError
+from thebes.history import History
+from thebes.judge import Policy
+from thebes.merge import merge, open_run
+from thebes.model import Plan, Verdict
+from thebes.plan import Choice, ProjectInput, assemble
+from thebes.publish import terminal
+from thebes.run import Stop, attempt_folder, run_all
+
 from . import options
 from .judge import judge_folder
 from .plan import tell
@@ -40,7 +41,13 @@ PLAN = "plan.json"
 @options.durations
 @options.history
 @options.interpreter
-@click.option("--python", "pythons", multiple=True, metavar="X.Y", help="Run under this Python; may be given several times.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="X.Y",
+    help="Run under this Python; may be given several times.",
+)
 @options.limit
 @options.base
 @options.as_json
@@ -107,7 +114,7 @@ def _conclude(
     workspace: Workspace, plan: Plan, folder: Path, history_url: str | None, held: Policy, *, as_json: bool
 ) -> Verdict:
     """Merge, judge, remember, report."""
-    merge([folder], plan, folder, repository=workspace.root)
+    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons())
     verdict = judge_folder(folder, held)
     db = open_run(folder)
     try:
@@ -154,5 +161,3 @@ def _folder(workspace: Workspace, out: Path | None) -> Path:
             shutil.rmtree(attempt)
     out.mkdir(parents=True, exist_ok=True)
     return out
-
-

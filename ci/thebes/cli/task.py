@@ -1,6 +1,6 @@
 """`thebes task`."""
 
-import datetime
+import datetime as dt
 import signal
 import sys
 import tempfile
@@ -10,14 +10,15 @@ from types import FrameType
 
 import click
 
-from ..codec import read_plan
-from ..config import seconds
-from ..errors import Exit, InputError
-from ..judge import judge_task, read_facts
-from ..merge import merge, open_run
-from ..model import Plan, Task, TaskKind, VerdictKind
-from ..run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
-from ..run.task import OUTPUT
+from thebes.codec import read_plan
+from thebes.config import seconds
+from thebes.errors import Exit, InputError
+from thebes.judge import judge_task, read_facts
+from thebes.merge import merge, open_run
+from thebes.model import Plan, Task, TaskKind, VerdictKind
+from thebes.run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
+from thebes.run.task import OUTPUT
+
 from . import options
 from .text import clean, lasting, say
 from .workspace import Workspace, processors
@@ -30,7 +31,11 @@ EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.I
 @options.plan_file
 @click.option("--out", required=True, type=options.path(), metavar="DIR", help="Gets a folder for this attempt.")
 @click.option(
-    "--attempt", type=click.IntRange(1), envvar="GITHUB_RUN_ATTEMPT", metavar="N", help="Number of this attempt [the next]."
+    "--attempt",
+    type=click.IntRange(1),
+    envvar="GITHUB_RUN_ATTEMPT",
+    metavar="N",
+    help="Number of this attempt [the next].",
 )
 @options.interpreter
 @options.worker_count
@@ -138,12 +143,10 @@ def judge_attempt(plan: Plan, task: Task, folder: Path, workspace: Workspace) ->
         merge([folder], plan, Path(scratch), repository=workspace.root, only=task.id)
         db = open_run(Path(scratch))
         try:
-            return judge_task(read_facts(db), workspace.policy(None), datetime.datetime.now(datetime.UTC).date())
+            return judge_task(read_facts(db), workspace.policy(None), dt.datetime.now(dt.UTC).date())
         finally:
             db.close()
 
 
 def why(end: End) -> str:
     return f" ({clean(end.stopped)})" if end.stopped else ""
-
-

@@ -1,23 +1,23 @@
 """What the commands share: the repository at hand, its configuration, its projects, its history."""
 
+import contextlib
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from ..config import Config, load, parse
-from ..discover import discover
-from ..errors import InputError
-from ..history import History, PastRun, Stamp, read_durations
-from ..interpreter import Interpreter, find, probe
-from ..judge import Policy, from_base, policy
-from ..model import Discovery
-from ..plan import ProjectInput
-from ..repository import branch, commit, file_at
+from thebes.config import Config, load, parse
+from thebes.discover import discover
+from thebes.errors import InputError
+from thebes.history import History, PastRun, Stamp, read_durations
+from thebes.interpreter import Interpreter, find, probe
+from thebes.judge import Policy, from_base, policy
+from thebes.model import Discovery
+from thebes.plan import ProjectInput
+from thebes.repository import branch, commit, file_at
 
 FOLDER = ".thebes"
 
@@ -59,6 +59,14 @@ class Workspace:
             self._interpreters[project] = find(self.root / project, self.environment, configured)
         return self._interpreters[project]
 
+    def pythons(self) -> dict[str, str]:
+        """The Python of each project that has one here; a job that only merges need not."""
+        found = {}
+        for project in self.configs:
+            with contextlib.suppress(InputError):
+                found[project] = self.interpreter(project).path
+        return found
+
     def interpreter_for(self, project: str, python: str) -> Interpreter:
         """The Python of a given version: the usual one if it is of that version, else `pythonX.Y` on PATH."""
         usual = self.interpreter(project)
@@ -66,9 +74,11 @@ class Workspace:
             return usual
         key = f"{project}\0{python}"
         if key not in self._interpreters:
-            found = _by_version(python, self.environment)
+            found = _by_version(python)
             if found is None:
-                raise InputError(f"python{python}: not on PATH, or without pytest; tasks for Python {python} can't run here")
+                raise InputError(
+                    f"python{python}: not on PATH, or without pytest; tasks for Python {python} can't run here"
+                )
             self._interpreters[key] = found
         return self._interpreters[key]
 
@@ -127,7 +137,11 @@ class Workspace:
 
     def stamp(self, verdict: str) -> Stamp:
         return Stamp(
-            at=time.time(), commit=self.commit, branch=branch(self.root), machine=platform.node(), verdict=verdict
+            at=time.time(),
+            commit=self.commit,
+            branch=branch(self.root),
+            machine=platform.node(),
+            verdict=verdict,
         )
 
     def policy(self, base: str | None) -> Policy:
@@ -145,10 +159,10 @@ class Workspace:
         return from_base(policy(configs), ours)
 
 
-def _by_version(python: str, environment: Mapping[str, str]) -> Interpreter | None:
+def _by_version(python: str) -> Interpreter | None:
     try:
         found = probe(f"python{python}", f"python{python} on PATH")
-    except (InputError, subprocess.SubprocessError):
+    except InputError:
         return None
     return found if found and found.python == python else None
 

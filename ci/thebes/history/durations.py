@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..codec import read_bytes, write_atomic
-from ..errors import FormatError
+from thebes.codec import read_bytes, write_atomic
+from thebes.errors import FormatError
 
 
 def read_durations(path: Path) -> dict[str, float]:

@@ -3,13 +3,13 @@
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from ..errors import InputError
-from ..model import Value
+from thebes.errors import InputError
+from thebes.model import Value
 
 KEPT_RUNS = 50
 FORMAT = 1
@@ -57,7 +57,7 @@ _file = sa.Table(
 )
 
 
-class Stamp(Value, kw_only=True):
+class Stamp(Value, frozen=True, kw_only=True):
     """What a run is known by."""
 
     at: float
@@ -93,7 +93,7 @@ class History:
             text = str(getattr(error, "orig", None) or error).partition("\n")[0]
             raise InputError(f"history {self._shown()}: {text}") from None
 
-    def __enter__(self) -> "History":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -126,7 +126,11 @@ class History:
 
     def add_durations(self, durations: Mapping[str, float], stamp: Stamp, project: str = ".") -> None:
         """Add one number for each test, as pytest-split keeps it."""
-        self._add(stamp, [(project, "", test, "passed", value, 0.0, 1, False) for test, value in durations.items()], [])
+        self._add(
+            stamp,
+            [(project, "", test, "passed", value, 0.0, 1, False) for test, value in durations.items()],
+            [],
+        )
 
     def _add(self, stamp: Stamp, tests: Sequence[tuple[object, ...]], files: Sequence[tuple[object, ...]]) -> None:
         with self._engine.begin() as db:
@@ -164,18 +168,17 @@ class History:
             newest = sa.select(_run).where(_run.c.id.in_(told)).order_by(_run.c.at.desc(), _run.c.id.desc())
             return [self._past_run(db, row, project) for row in reversed(db.execute(newest.limit(limit)).fetchall())]
 
-    def _past_run(self, db: sa.Connection, run: sa.Row[tuple[object, ...]], project: str) -> PastRun:
-        number, at, commit, branch, machine, verdict = run
-        tests = sa.select(_name.c.text, sa.func.max(_test.c.own)).join(_name, _test.c.name == _name.c.id)
-        mine = tests.where(_test.c.run == number, _test.c.project == project).group_by(_name.c.text)
+    def _past_run(self, db: sa.Connection, run: sa.Row[Any], project: str) -> PastRun:
+        tests = sa.select(_name.c.text, sa.func.max(_test.c.own).label("own")).join(_name, _test.c.name == _name.c.id)
+        mine = tests.where(_test.c.run == run.id, _test.c.project == project).group_by(_name.c.text)
         files = sa.select(_name.c.text, sa.func.max(_file.c.seconds), sa.func.max(_file.c.fixtures)).join(
             _name, _file.c.name == _name.c.id
         )
-        own_files = files.where(_file.c.run == number, _file.c.project == project).group_by(_name.c.text)
-        stamp = Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)  # type: ignore[arg-type]
+        own_files = files.where(_file.c.run == run.id, _file.c.project == project).group_by(_name.c.text)
+        stamp = Stamp(at=run.at, commit=run.commit_id, branch=run.branch, machine=run.machine, verdict=run.verdict)
         return PastRun(
             stamp,
-            {text: own for text, own in db.execute(mine)},
+            {row.text: row.own for row in db.execute(mine)},
             {text: (seconds, fixtures) for text, seconds, fixtures in db.execute(own_files)},
         )
 
@@ -184,8 +187,10 @@ class History:
         columns = (_run.c.at, _run.c.commit_id, _run.c.branch, _run.c.machine, _run.c.verdict)
         with self._engine.connect() as db:
             rows = db.execute(sa.select(*columns).order_by(_run.c.at.desc(), _run.c.id.desc())).fetchall()
-        return [Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)
-                for at, commit, branch, machine, verdict in rows]
+        return [
+            Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)
+            for at, commit, branch, machine, verdict in rows
+        ]
 
 
 def _insert(

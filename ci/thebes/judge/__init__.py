@@ -1,10 +1,11 @@
 """Run + policy → verdict. Pure; INVALID beats FAIL beats PASS, and whatever is not proved is INVALID."""
 
-import datetime
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ..model import GATES, GateVerdict, Reason, Verdict, VerdictKind
+from thebes.model import GATES, GateVerdict, Reason, Verdict, VerdictKind
+
 from .facts import CoverageFact, ProblemFact, RunFacts, SuiteFacts, read_facts
 from .policy import Policy, from_base, policy, quarantined
 from .reasons import REASONS, headline
@@ -23,7 +24,7 @@ OUTCOME_CODES = {
 WEIGHT = {VerdictKind.PASS: 0, VerdictKind.FAIL: 1, VerdictKind.INVALID: 2}
 
 
-def judge(facts: RunFacts, held: Policy, today: datetime.date) -> Verdict:
+def judge(facts: RunFacts, held: Policy, today: dt.date) -> Verdict:
     """The verdict on a run: for each of the seven gates, and over all."""
     gates = {gate: _gate(gate, facts, held, today) for gate in GATES}
     reasons = [*_homeless(facts), *_project_coverage(facts)]
@@ -40,7 +41,7 @@ def judge(facts: RunFacts, held: Policy, today: datetime.date) -> Verdict:
     )
 
 
-def judge_task(facts: RunFacts, held: Policy, today: datetime.date) -> VerdictKind:
+def judge_task(facts: RunFacts, held: Policy, today: dt.date) -> VerdictKind:
     """The verdict on one task alone, so that a job's colour and the final verdict agree.
 
     What only the whole suite can tell (nothing selected, coverage) is left to `judge`.
@@ -49,7 +50,7 @@ def judge_task(facts: RunFacts, held: Policy, today: datetime.date) -> VerdictKi
     return _heaviest([reason.verdict for reason in reasons])
 
 
-def _gate(gate: str, facts: RunFacts, held: Policy, today: datetime.date) -> GateVerdict:
+def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdict:
     suites = [suite for suite in facts.suites if suite.gate == gate]
     problems = [problem for problem in facts.problems if problem.gate == gate]
     if not suites:
@@ -78,7 +79,7 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: datetime.date) -> Gat
     )
 
 
-def _test_reasons(suites: Sequence[SuiteFacts], held: Policy, today: datetime.date) -> Iterable[Reason]:
+def _test_reasons(suites: Sequence[SuiteFacts], held: Policy, today: dt.date) -> Iterable[Reason]:
     spared: list[str] = []
     for outcome, code in OUTCOME_CODES.items():
         named = [(suite, test) for suite in suites for test in suite.named.get(outcome, ())]
@@ -131,7 +132,9 @@ def _why_empty(suite: SuiteFacts) -> str:
 
 
 def _coverage_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[Reason]:
-    wanted = {project: percent for (project, gate), percent in held.coverage.items() if any(f.gate == gate for f in facts)}
+    wanted = {
+        project: percent for (project, gate), percent in held.coverage.items() if any(f.gate == gate for f in facts)
+    }
     missing = [f"{fact.project}: {fact.text}" for fact in facts if fact.percent is None and fact.project in wanted]
     if missing:
         yield _reason("coverage-missing", missing)
@@ -156,7 +159,7 @@ def _project_coverage(facts: RunFacts) -> Iterable[Reason]:
             yield _reason("coverage-low", [f"{fact.percent:.2f} %, the project's fail_under is {wanted:g} %"])
 
 
-def _notices(held: Policy, today: datetime.date) -> Iterable[Reason]:
+def _notices(held: Policy, today: dt.date) -> Iterable[Reason]:
     if held.relaxed:
         yield _reason("policy-relaxed", held.relaxed)
     expired = [f"{entry.test} ({entry.owner}, {entry.expires})" for entry in held.quarantine if entry.expires < today]

@@ -2,13 +2,13 @@
 
 import sqlite3
 
-from ..model import Value
+from thebes.model import Value
 
 RED = ("failed", "error", "crashed")
 LEFT = ("missing", "interrupted", "cancelled")
 
 
-class SuiteFacts(Value, kw_only=True):
+class SuiteFacts(Value, frozen=True, kw_only=True):
     """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine."""
 
     id: str
@@ -22,14 +22,14 @@ class SuiteFacts(Value, kw_only=True):
     skipped_files: int
 
 
-class ProblemFact(Value, kw_only=True):
+class ProblemFact(Value, frozen=True, kw_only=True):
     code: str
     gate: str | None
     subject: str
     text: str
 
 
-class CoverageFact(Value, kw_only=True):
+class CoverageFact(Value, frozen=True, kw_only=True):
     """`gate` is empty for the whole project; `percent` is None where it can't be told, `text` says why."""
 
     project: str
@@ -38,7 +38,7 @@ class CoverageFact(Value, kw_only=True):
     text: str
 
 
-class RunFacts(Value, kw_only=True):
+class RunFacts(Value, frozen=True, kw_only=True):
     plan: str
     commit: str
     suites: tuple[SuiteFacts, ...]
@@ -64,9 +64,7 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
             CoverageFact(project=project, gate=gate, percent=percent, text=text)
             for project, gate, percent, text in db.execute("SELECT project, gate, percent, text FROM coverage")
         ),
-        fail_under=dict(
-            db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()
-        ),
+        fail_under=dict(db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()),
         skips=tuple((gate, reason) for gate, reason in db.execute("SELECT gate, reason FROM skip")),
     )
 

@@ -1,13 +1,13 @@
 """What a run is held against. Policy comes from the base commit: a change can tighten it at once, relax it never."""
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 
-from ..config import Config, Quarantine
-from ..model import Value
+from thebes.config import Config, Quarantine
+from thebes.model import Value
 
 
-class Policy(Value, kw_only=True):
+class Policy(Value, frozen=True, kw_only=True):
     """`coverage`: percent by project and gate. `relaxed`: what the change would loosen, in words."""
 
     required: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ def from_base(base: Policy, change: Policy) -> Policy:
     )
 
 
-def quarantined(policy: Policy, test: str, today: datetime.date) -> bool:
+def quarantined(policy: Policy, test: str, today: dt.date) -> bool:
     return any(_covers(entry, test) and today <= entry.expires for entry in policy.quarantine)
 
 

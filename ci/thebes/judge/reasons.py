@@ -5,7 +5,7 @@
 
 from typing import NamedTuple
 
-from ..model import VerdictKind
+from thebes.model import VerdictKind
 
 FAIL, INVALID, PASS = VerdictKind.FAIL, VerdictKind.INVALID, VerdictKind.PASS
 
@@ -70,5 +70,10 @@ REASONS = {
 
 def headline(code: str, count: int) -> str:
     one = count == 1
-    plural = {"n": count, "s": "" if one else "s", "es": "" if one else "es", "their": "its" if one else "their"}
+    plural = {
+        "n": count,
+        "s": "" if one else "s",
+        "es": "" if one else "es",
+        "their": "its" if one else "their",
+    }
     return REASONS[code].headline.format(**plural)

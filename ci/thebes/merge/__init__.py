@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..model import GATES, Header, Plan, Task
+from thebes.model import GATES, Header, Plan, Task
+
 from . import records
 from .coverage import combine
 from .proof import Problem, prove_suite, prove_task
@@ -29,11 +30,13 @@ def merge(
     repository: Path,
     expected: Mapping[str, int] | None = None,
     only: str | None = None,
+    pythons: Mapping[str, str] | None = None,
 ) -> Path:
     """Merge all records below `folders` into `out`/run.db, replacing what was there; returns its path.
 
     `only`: merge a single task, as the task itself does to know its exit code.
     `expected`: the newest attempt of a task that is known to have been started, where something else tells that.
+    `pythons`: the user's Python by project, for combining coverage.
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -55,9 +58,8 @@ def merge(
         if only:
             return out / RUN_DB
         newest = {task: _newest(found.attempts[task]) for task in facts}
-        store.coverage(
-            combine(plan, {task: place[1].parent for task, place in newest.items() if place}, out, repository)
-        )
+        left = {task: place[1].parent for task, place in newest.items() if place}
+        store.coverage(combine(plan, left, out, repository, pythons or {}))
     return out / RUN_DB
 
 
@@ -118,7 +120,9 @@ def _merge_task(
     """Write what the attempts of one task say. The newest record decides; earlier ones tell what is flaky."""
     newest_first = [(number, attempts[number]) for number in sorted(attempts, reverse=True)]
     read = [
-        (records.read(place[1], place[0], _sinks(store, task, number)), place[1]) for number, place in newest_first if place
+        (records.read(place[1], place[0], _sinks(store, task, number)), place[1])
+        for number, place in newest_first
+        if place
     ]
     if not read:
         store.task(task, None)

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..model import Outcome, Plan, Task, TaskKind
+from thebes.model import Closing, Finish, Outcome, Plan, Task, TaskKind
+
 from .records import Facts
 
 # Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
@@ -90,7 +91,9 @@ def _deliberate(facts: Facts) -> bool:
     if facts.closing and facts.closing.stopped:
         return facts.closing.stopped in DELIBERATE
     stopped = facts.finish.stopped if facts.finish else None
-    return bool(stopped and stopped.startswith("stopping after") and any(e.outcome in RED for e in facts.ended.values()))
+    return bool(
+        stopped and stopped.startswith("stopping after") and any(e.outcome in RED for e in facts.ended.values())
+    )
 
 
 def _closing_problems(task: Task, facts: Facts) -> Iterable[Problem]:
@@ -99,7 +102,7 @@ def _closing_problems(task: Task, facts: Facts) -> Iterable[Problem]:
         doing = f"while {last} was running" if last else "before its end"
         yield Problem("record-cut", task.id, task.id, f"the record breaks off {doing}")
     elif facts.closing.stopped and facts.closing.stopped not in DELIBERATE:
-        running = ", ".join(list(facts.running)[:3])
+        running = _running(facts)
         text = f"stopped by {facts.closing.stopped}" + (f" while {running} was running" if running else "")
         yield Problem("task-stopped", task.id, task.id, text)
     if facts.broken:
@@ -142,32 +145,58 @@ def _crash_text(worker: str, text: str) -> str:
 
 
 def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]:
+    """What the exit codes of pytest and of its process say that the outcomes don't."""
     closing, finish = facts.closing, facts.finish
     if closing is None or closing.stopped:
         return
-    running = ", ".join(list(facts.running)[:3])
-    last_words = facts.output.strip().rpartition("\n")[2][:300]
-    if finish is None and closing.exit in {3, 4}:  # before the session began
-        yield Problem(PYTEST_EXITS[closing.exit], task.id, task.id, last_words)
-    elif finish is None:
-        how = f"signal {closing.signal}" if closing.signal else f"exit code {closing.exit}"
-        where = f"while {running} was running" if running else "outside of any test"
-        yield Problem("pytest-died", task.id, running or task.id, f"the process ended with {how} {where}")
-    elif finish.exit in PYTEST_EXITS:
-        if not (finish.exit == 2 and _deliberate(facts)):
-            yield Problem(PYTEST_EXITS[finish.exit], task.id, running or task.id, finish.stopped or last_words)
+    if finish is None:
+        yield _death(task, facts, closing)
+        return
+    if problem := _finish_problem(task, facts, finish, selected):
+        yield problem
+    if closing.exit != finish.exit:
+        yield Problem(
+            "exit-after-finish", task.id, task.id, f"pytest finished with {finish.exit}, then {_how(closing)}"
+        )
+
+
+def _death(task: Task, facts: Facts, closing: Closing) -> Problem:
+    """The session never came to its end."""
+    if closing.exit in {3, 4}:  # pytest gave up before the session began
+        return Problem(PYTEST_EXITS[closing.exit], task.id, task.id, _last_words(facts))
+    running = _running(facts)
+    where = f"while {running} was running" if running else "outside of any test"
+    return Problem("pytest-died", task.id, running or task.id, f"the process ended with {_how(closing)} {where}")
+
+
+def _finish_problem(task: Task, facts: Facts, finish: Finish, selected: int) -> Problem | None:
+    """The session came to an end that the record does not explain."""
+    code, text = "exit-unexplained", None
+    if finish.exit in PYTEST_EXITS:
+        if finish.exit == 2 and _deliberate(facts):
+            return None
+        code, text = PYTEST_EXITS[finish.exit], finish.stopped or _last_words(facts)
     elif finish.exit == 5 and selected:
-        yield Problem("exit-unexplained", task.id, task.id, f"exit code 5 with {selected} tests selected")
+        text = f"exit code 5 with {selected} tests selected"
     elif finish.exit == 1 and not _red(facts):
-        yield Problem("exit-unexplained", task.id, task.id, f"exit code 1 and no test failed: {last_words}")
+        text = f"exit code 1 and no test failed: {_last_words(facts)}"
     elif finish.exit not in {0, 1, 5}:
-        yield Problem("exit-unexplained", task.id, task.id, f"exit code {finish.exit}: {last_words}")
-    elif finish.selected != selected and task.pieces:
-        text = f"pytest selected {finish.selected} tests, the record names {selected}"
-        yield Problem("selection-differs", task.id, task.id, text)
-    if finish is not None and closing.exit != finish.exit:
-        how = f"signal {closing.signal}" if closing.signal else f"exit code {closing.exit}"
-        yield Problem("exit-after-finish", task.id, task.id, f"pytest finished with {finish.exit}, then {how}")
+        text = f"exit code {finish.exit}: {_last_words(facts)}"
+    elif finish.selected != selected:
+        code, text = "selection-differs", f"pytest selected {finish.selected} tests, the record names {selected}"
+    return Problem(code, task.id, _running(facts) or task.id, text) if text else None
+
+
+def _how(closing: Closing) -> str:
+    return f"signal {closing.signal}" if closing.signal else f"exit code {closing.exit}"
+
+
+def _running(facts: Facts) -> str:
+    return ", ".join(list(facts.running)[:3])
+
+
+def _last_words(facts: Facts) -> str:
+    return facts.output.strip().rpartition("\n")[2][:300]
 
 
 def _red(facts: Facts) -> bool:
@@ -212,7 +241,7 @@ def _cut_problems(
     lines = {task: records[task].collected[file] for task in holders}
     sets = {task: set(line.ids) for task, line in lines.items()}
     first = sets[holders[0]]
-    differing = sorted(set.union(*sets.values()) - set.intersection(*sets.values()))
+    differing = sorted({test for ids in sets.values() for test in ids ^ first})
     if any(ids != first for ids in sets.values()):
         names = ", ".join(f"{file}::{test}" for test in differing[:3])
         text = f"{len(differing)} tests are not the same in all its shards ({names}); it can't be cut"

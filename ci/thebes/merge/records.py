@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..codec import decode_line
-from ..model import (
+from thebes.codec import decode_line
+from thebes.model import (
     FORMAT,
     Closing,
     Collected,
@@ -30,7 +30,7 @@ from ..model import (
     Session,
     Start,
 )
-from ..run.task import RECORD
+from thebes.run.task import RECORD
 
 ATTEMPT_FOLDER = re.compile(r"thebes-(?P<task>.+)-a(?P<attempt>\d{1,9})")
 LINE_LIMIT = 16 << 20
@@ -118,31 +118,36 @@ def read(path: Path, first: Header, sinks: Sinks) -> Facts:
     names: dict[str, str] = {}
     count = 0
     with path.open("rb") as file:
-        for count, raw in enumerate(_lines(file.readline)):  # noqa: B007  (the last value counts)
+        for count, raw in enumerate(_lines(file.readline)):
             try:
                 line = decode_line(raw)
             except msgspec.MsgspecError as error:
                 facts.broken = facts.broken or f"line {count + 1}: {error}"
                 continue
-            kind = type(line)
-            if kind is Start:
-                facts.running[names.get(line.id, line.id) if names else line.id] = line.at
-            elif kind is End:
-                _end(facts, names.get(line.id, line.id) if names else line.id, line)
-            elif kind is Phase:
-                test = names.get(line.id, line.id)
-                sinks.phase(test, _attempts(facts, test) + 1, line)
-            elif kind is Renamed:
+            if isinstance(line, Start):
+                facts.running[names.get(line.id, line.id)] = line.at
+            elif isinstance(line, End):
+                _end(facts, names.get(line.id, line.id), line)
+            elif isinstance(line, Phase | Finding | Sample):
+                _pass_on(facts, line, names, sinks)
+            elif isinstance(line, Renamed):
                 names.update(line.ids)
-            elif kind is Finding:
-                sinks.finding(line)
-            elif kind is Sample:
-                sinks.sample(line)
-            elif kind is not Header:
+            elif not isinstance(line, Header):
                 _rest(facts, line, names)
     if facts.closing and facts.closing.lines != count and not facts.broken:
         facts.broken = f"{count} lines before the closing line, which counted {facts.closing.lines}"
     return facts
+
+
+def _pass_on(facts: Facts, line: Phase | Finding | Sample, names: dict[str, str], sinks: Sinks) -> None:
+    match line:
+        case Phase():
+            test = names.get(line.id, line.id)
+            sinks.phase(test, _attempts(facts, test) + 1, line)
+        case Finding():
+            sinks.finding(line)
+        case Sample():
+            sinks.sample(line)
 
 
 def _lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:

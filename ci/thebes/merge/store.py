@@ -3,11 +3,13 @@
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from ..errors import FormatError
-from ..model import FORMAT, Finding, Phase, Plan, Sample, Task
+from thebes.errors import FormatError
+from thebes.model import FORMAT, Finding, Phase, Plan, Sample, Task
+
 from .proof import Left, Problem, TaskProof
 from .records import Facts
 
@@ -35,7 +37,7 @@ class Store:
         self._db.execute("BEGIN")
         self._phases: list[tuple[object, ...]] = []
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -52,14 +54,22 @@ class Store:
         meta = {"schema": FORMAT, "plan": plan.digest, "commit": plan.commit, "gates": text_json(gates)}
         self._many("meta", 2, ((key, str(value)) for key, value in meta.items()))
         self._many("project", 3, ((p.path, p.rootdir, p.fail_under) for p in plan.projects))
-        self._many(
-            "suite", 5, ((s.id, s.project, s.gate, s.python, text_json(s.services)) for s in plan.suites)
-        )
+        self._many("suite", 5, ((s.id, s.project, s.gate, s.python, text_json(s.services)) for s in plan.suites))
         self._many("skip", 2, ((skip.gate, skip.reason) for skip in plan.skips))
 
     def task(self, task: Task, attempt: int | None) -> None:
         command = text_json(task.command)
-        row = (task.id, task.suite, task.kind.value, task.wave, task.index, task.of, task.estimate, command, attempt)
+        row = (
+            task.id,
+            task.suite,
+            task.kind.value,
+            task.wave,
+            task.index,
+            task.of,
+            task.estimate,
+            command,
+            attempt,
+        )
         self._many("task", 9, [row])
 
     def attempt(self, facts: Facts, record: str, *, decides: bool) -> None:
@@ -106,7 +116,7 @@ class Store:
         """The decided outcome of every test that ended or should have; `older` are earlier attempts of the task."""
         suite, name, ended, earlier = task.suite, task.id, facts.ended, facts.earlier
         left = {item.id: item.outcome for item in proof.left}
-        rows = []
+        rows: list[tuple[object, ...]] = []
         for file, tests in proof.selected.items():
             for test in dict.fromkeys(tests):
                 end = ended.get(test)

@@ -8,14 +8,15 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import msgspec
 
-from ..codec import digest
-from ..config import Config, GateConfig, seconds
-from ..errors import InputError
-from ..model import (
+from thebes.codec import digest
+from thebes.config import Config, GateConfig, seconds
+from thebes.errors import InputError
+from thebes.model import (
     DEFAULT_GATE,
     GATES,
     WAVES,
@@ -29,7 +30,8 @@ from ..model import (
     TaskKind,
     Value,
 )
-from ..plugin.thebes_plugin.split import file_key, gate_of
+from thebes.plugin.thebes_plugin.split import file_key, gate_of
+
 from .estimate import Estimate
 from .pack import Load, pack
 
@@ -37,7 +39,7 @@ TEST_FOLDERS = ("tests", "test")
 DEFAULT_SECONDS = 1.0  # of a file nobody knows anything about
 
 
-class Choice(Value, kw_only=True):
+class Choice(Value, frozen=True, kw_only=True):
     """What the person asks for, over what is configured. `gates` empty: all."""
 
     gates: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ class Choice(Value, kw_only=True):
     pythons: tuple[str, ...] = ()
 
 
-class ProjectInput(Value, kw_only=True):
+class ProjectInput(Value, frozen=True, kw_only=True):
     """All that planning needs to know about one project. `path` is relative to the repository.
 
     `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
@@ -181,9 +183,7 @@ class _Part:
             target = seconds(self.config.target, "tool.thebes.target")
         return max(1, min(self.config.max_shards, math.ceil(total / target))) if target else 1
 
-    def _pytest_tasks(
-        self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]
-    ) -> Iterable[Task]:
+    def _pytest_tasks(self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]) -> Iterable[Task]:
         for index, (estimate, pieces) in enumerate(shards, 1):
             yield Task(
                 id=f"{suite}-{index}of{len(shards)}",
@@ -225,10 +225,12 @@ def _command(check: str, gate: str) -> tuple[str, ...]:
 def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
     """Folders by gate: as configured, else a folder of the gate's name in a folder of tests."""
     configured = {gate: settings for gate, settings in project.config.gates.items() if settings.paths}
-    claims = {gate: {PurePosixPath(path).as_posix() for path in settings.paths} for gate, settings in configured.items()}
+    claims = {
+        gate: {PurePosixPath(path).as_posix() for path in settings.paths} for gate, settings in configured.items()
+    }
     for file in project.discovery.files:
         parts = PurePosixPath(file.path).parts[:-1]
-        for position, (parent, name) in enumerate(zip(parts, parts[1:], strict=False)):
+        for position, (parent, name) in enumerate(pairwise(parts)):
             if parent in TEST_FOLDERS and name in GATES and name not in configured:
                 claims.setdefault(name, set()).add("/".join(parts[: position + 2]))
                 break

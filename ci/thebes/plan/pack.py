@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..model import Piece
+from thebes.model import Piece
+
 from .estimate import Estimate
 
 

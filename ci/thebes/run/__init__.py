@@ -5,4 +5,14 @@ from .local import Listener, run_all
 from .task import Attempt, attempt_folder, free_attempt, run_task
 from .watch import Watch
 
-__all__ = ["Attempt", "End", "Listener", "Stop", "Watch", "attempt_folder", "free_attempt", "run_all", "run_task"]
+__all__ = [
+    "Attempt",
+    "End",
+    "Listener",
+    "Stop",
+    "Watch",
+    "attempt_folder",
+    "free_attempt",
+    "run_all",
+    "run_task",
+]

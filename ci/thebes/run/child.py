@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..model import Value
+from thebes.model import Value
 
 # A cancelled job of GitHub Actions: SIGINT, 7.5 s, SIGTERM, 2.5 s, kill. We are gone before that.
 GRACE = {signal.SIGINT: 5.0, signal.SIGTERM: 1.5}
 TICK = 0.2
 
 
-class End(Value, kw_only=True):
+class End(Value, frozen=True, kw_only=True):
     """How a child ended. `exit` is its code, or 128 + the signal that ended it; `stopped` says why we ended it."""
 
     exit: int

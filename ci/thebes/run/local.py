@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..model import Plan, Task
+from thebes.model import Plan, Task
+
 from .child import End, Stop
 from .task import RECORD, Attempt, run_task
 from .watch import Watch

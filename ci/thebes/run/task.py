@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..discover import PLUGIN, PLUGIN_ARGUMENTS
-from ..errors import InputError
-from ..interpreter import Interpreter, child_environment
-from ..model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
-from ..plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
-from ..plugin.thebes_plugin.split import file_key
+from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
+from thebes.errors import InputError
+from thebes.interpreter import Interpreter, child_environment
+from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
+from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
+from thebes.plugin.thebes_plugin.split import file_key
+
 from .child import End, Stop, run_child
 
 RECORD = "record.jsonl"
@@ -21,7 +22,7 @@ COVERAGE = ".coverage"
 TAIL = 16 * 1024
 
 
-class Attempt(Value, kw_only=True):
+class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
@@ -83,9 +84,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
     return end
 
 
-def _run(
-    plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None], record: Record
-) -> End:
+def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None], record: Record) -> End:
     suite = next(suite for suite in plan.suites if suite.id == task.suite)
     project = next(project for project in plan.projects if project.path == suite.project)
     if stop.reason:  # asked to stop before it began

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..codec import decode_line
-from ..model import Collected, End, Start
+from thebes.codec import decode_line
+from thebes.model import Collected, End, Start
 
 RED = frozenset({"failed", "error", "crashed"})
 

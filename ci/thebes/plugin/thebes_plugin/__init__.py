@@ -22,4 +22,3 @@ def pytest_configure(config: pytest.Config) -> None:
         from . import discovery  # noqa: PLC0415
 
         discovery.install(config, path)
-

@@ -36,9 +36,7 @@ class Record:
     """Appends to a record. Several processes may: each line is one write."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor: int | None = os.open(
-            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
-        )
+        self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def write(self, line: str) -> None:
         """Write one line of ASCII JSON, given with its line feed."""

@@ -50,7 +50,7 @@ class WorkerClock:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self.clock.spent and (report.when == "teardown" or report.outcome == "rerun"):
+        if self.clock.spent and (report.when == "teardown" or _is_rerun(report)):
             report.thebes_fixtures = self.clock.take()  # type: ignore[attr-defined]
 
 
@@ -140,7 +140,7 @@ class Recorder:
         if report.when not in INDEX:  # "???": xdist lost the worker that ran it
             self._crash(report, attempt)
             return True
-        rerun = report.outcome == "rerun"
+        rerun = _is_rerun(report)
         outcome = _outcome(report)
         if outcome != "xpassed":
             self._phase(report, outcome)
@@ -185,9 +185,7 @@ class Recorder:
 
     def _crash(self, report: pytest.TestReport, attempt: Attempt) -> None:
         worker = getattr(getattr(report, "node", None), "gateway", None)
-        self.record.put(
-            "crash", id=report.nodeid, text=bounded(report.longreprtext), worker=getattr(worker, "id", "")
-        )
+        self.record.put("crash", id=report.nodeid, text=bounded(report.longreprtext), worker=getattr(worker, "id", ""))
         attempt.outcome = "crashed"
         attempt.at = attempt.at or time()
         self._end(report, attempt)
@@ -202,9 +200,7 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         controller = self.config.pluginmanager.get_plugin("dsession")
-        stopped = (
-            session.shouldfail or session.shouldstop or (controller.shouldstop if controller else False) or None
-        )
+        stopped = session.shouldfail or session.shouldstop or (controller.shouldstop if controller else False) or None
         self._put(
             "finish",
             exit=int(exitstatus),
@@ -221,6 +217,10 @@ class Recorder:
 
 def _give_up(error: RecordError) -> None:
     pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
+
+
+def _is_rerun(report: Any) -> bool:
+    return bool(report.outcome == "rerun")  # pytest-rerunfailures' own word
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -155,8 +155,8 @@ class Selector:
             self._drop_foreign(items, names)
 
     def _drop_foreign(self, items: list[pytest.Item], names: dict[int, str]) -> None:
-        foreign = []
-        kept = []
+        foreign: list[pytest.Item] = []
+        kept: list[pytest.Item] = []
         for item in items:
             file, _, test = names.get(id(item), item.nodeid).partition("::")
             (kept if self.shard.runs(file, test) else foreign).append(item)
@@ -195,9 +195,7 @@ class Selector:
         gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]
         if gone:
             record.put("deselected", ids=gone, worker=self.worker)
-        renamed = {
-            item.nodeid: names[id(item)] for item in selected if names.get(id(item), item.nodeid) != item.nodeid
-        }
+        renamed = {item.nodeid: names[id(item)] for item in selected if names.get(id(item), item.nodeid) != item.nodeid}
         if renamed:  # `--dist loadgroup` appends the group to the id
             record.put("renamed", ids=renamed, worker=self.worker)
 
@@ -209,4 +207,3 @@ class Selector:
     def _is_mine(self, nodeid: str) -> bool:
         file, _, test = nodeid.partition("::")
         return self.shard.runs(file, test)
-

@@ -30,7 +30,7 @@ def gate_of(path: str, claims: Mapping[str, Iterable[str]], default: str) -> str
     best, gate = -1, default
     for name, prefixes in claims.items():
         for prefix in prefixes:
-            inside = prefix == "." or path == prefix or path.startswith(prefix.rstrip("/") + "/")
+            inside = prefix in {".", path} or path.startswith(prefix.rstrip("/") + "/")
             if inside and len(prefix) > best:
                 best, gate = len(prefix), name
     return gate
