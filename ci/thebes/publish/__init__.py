@@ -1,0 +1,10 @@
+"""A merged run and its verdict → what people and scripts read. Nothing here decides anything."""
+
+from .annotations import annotations
+from .jsonfile import as_json
+from .junit import junit
+from .page import html
+from .summary import summary
+from .terminal import terminal
+
+__all__ = ["annotations", "as_json", "html", "junit", "summary", "terminal"]
