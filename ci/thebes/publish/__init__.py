@@ -1,35 +1,10 @@
-import json
+"""A merged run and its verdict → what people and scripts read. Nothing here decides anything."""
 
+from .annotations import annotations
+from .jsonfile import as_json
+from .junit import junit
+from .page import html
+from .summary import summary
+from .terminal import terminal
 
-def junit(db, path):
-    path.write_text("<testsuites/>")
-
-
-def summary(db, v):
-    return str(v.verdict)
-
-
-def html(db, v, path):
-    path.write_text(str(v.verdict))
-
-
-def as_json(db, v):
-    return b"{}"
-
-
-def annotations(db, v, root):
-    return []
-
-
-def terminal(v, db, *, color, width):
-    out = [str(v.verdict)]
-    for n, g in v.gates.items():
-        if g.verdict:
-            out.append(f"{n}: {g.verdict} {g.counts}")
-        for r in g.reasons:
-            out.append("  " + r.code + ": " + r.text)
-            out += ["    " + s[:150] for s in r.subjects[:5]]
-    for r in (*v.reasons, *v.notices):
-        out.append(r.code + ": " + r.text)
-        out += ["    " + s[:150] for s in r.subjects[:5]]
-    return "\n".join(out)
+__all__ = ["annotations", "as_json", "html", "junit", "summary", "terminal"]

@@ -1,0 +1,66 @@
+"""The run as JSON for scripts. Fields are only ever added; `schema` grows when one changes its meaning."""
+
+import sqlite3
+
+import msgspec
+
+from ..model import Verdict
+
+SCHEMA = 1
+
+_TABLES = {
+    "tests": """
+        SELECT t.id, t.suite, s.gate, t.file, t.task, t.outcome,
+          round(t.setup + t.call + t.teardown, 6) AS duration, t.attempts, t.flaky
+        FROM test t JOIN suite s ON s.id = t.suite ORDER BY t.suite, t.rowid""",
+    "files": """
+        SELECT file, suite, task, outcome, tests, seconds AS import_seconds
+        FROM file ORDER BY suite, file, task""",
+    "tasks": """
+        SELECT t.id, t.suite, t.kind, t.shard, t.shards, t.estimate, t.attempt,
+          a.exit, a.signal, a.stopped, a.began, a.seconds
+        FROM task t LEFT JOIN task_attempt a ON a.task = t.id AND a.decides ORDER BY t.id""",
+    "suites": "SELECT id, project, gate, python, services FROM suite ORDER BY id",
+    "problems": "SELECT code, gate, suite, task, subject, text FROM problem ORDER BY rowid",
+    "findings": "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid",
+    "coverage": "SELECT project, gate, percent, text FROM coverage ORDER BY project, gate",
+    "skips": "SELECT gate, reason FROM skip ORDER BY gate, reason",
+}
+
+
+def as_json(db: sqlite3.Connection, verdict: Verdict) -> bytes:
+    """One JSON object: verdict, gates, counts over all gates, and a list for each kind of thing a run has."""
+    document: dict[str, object] = {
+        "schema": SCHEMA,
+        "plan": verdict.plan,
+        "commit": verdict.commit,
+        "verdict": verdict.verdict,
+        "counts": counts(db),
+        "gates": verdict.gates,
+        "reasons": verdict.reasons,
+        "notices": verdict.notices,
+    }
+    for name, sql in _TABLES.items():
+        document[name] = _objects(db, sql)
+    for test in document["tests"]:  # type: ignore[attr-defined]
+        test["flaky"] = bool(test["flaky"])
+    for suite in document["suites"]:  # type: ignore[attr-defined]
+        suite["services"] = msgspec.json.decode(suite["services"])
+    return msgspec.json.encode(document) + b"\n"
+
+
+def counts(db: sqlite3.Connection) -> dict[str, int]:
+    """Tests by outcome, and how many there are, over all suites."""
+    found = dict(
+        db.execute("SELECT outcome, count(*) FROM test GROUP BY outcome ORDER BY outcome").fetchall()
+    )
+    flaky = db.execute("SELECT count(*) FROM test WHERE flaky").fetchone()[0]
+    return {"tests": sum(found.values()), **found, "flaky": flaky}
+
+
+def _objects(db: sqlite3.Connection, sql: str) -> list[dict[str, object]]:
+    cursor = db.cursor()
+    cursor.row_factory = None
+    cursor.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

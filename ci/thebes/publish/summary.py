@@ -1,0 +1,175 @@
+"""The Markdown summary: verdict first, then what matters most, under GitHub's limit.
+
+Text that comes from tests stands in code spans and fenced blocks, where nothing is markup, link or mention.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..model import GateVerdict, Reason, Verdict
+from .read import Cause, causes, details, failures, reproduce
+from .text import code_block, code_span, html, one_line, shortened
+
+LIMIT = 1_000_000  # bytes; GitHub drops a summary of more than 1 MiB
+TEXT = 6_000  # characters of one traceback
+OUTPUT = 2_000
+SUBJECTS = 10
+NAMES = 20
+SLOWEST = 10
+ICONS = {"PASS": "✅", "FAIL": "❌", "INVALID": "⚠️"}
+COLUMNS = (
+    "passed",
+    "failed",
+    "error",
+    "crashed",
+    "missing",
+    "interrupted",
+    "cancelled",
+    "skipped",
+    "xfailed",
+    "xpassed",
+    "flaky",
+)
+
+
+def summary(db: sqlite3.Connection, verdict: Verdict) -> str:
+    """GitHub-flavoured Markdown of less than 1 MiB. What does not fit is left out whole, and counted."""
+    found = causes(failures(db))
+    page = _Page(LIMIT)
+    page.add("".join(_head(verdict)))
+    shown = 0
+    while shown < len(found) and page.add(_cause(db, found[shown], first=shown == 0)):
+        shown += 1
+    page.close(_left(found[shown:]))
+    for part in (_flaky(db), _slowest(db)):
+        page.add("".join(part))
+    return page.text()
+
+
+def _left(causes: Sequence[Cause]) -> str:
+    """The line that tells what did not fit."""
+    if not causes:
+        return ""
+    tests = sum(len(cause.failures) for cause in causes)
+    return (
+        f"\n**{len(causes):,} more causes with {tests:,} failures did not fit here**; the report has them.\n"
+    )
+
+
+class _Page:
+    """Parts up to a limit in bytes, some of which is kept back for the last line."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit - 1000
+        self._parts: list[str] = []
+
+    def add(self, part: str) -> bool:
+        size = len(part.encode())
+        if size > self._left:
+            return False
+        self._left -= size
+        self._parts.append(part)
+        return True
+
+    def close(self, line: str) -> None:
+        self._parts.append(line)
+
+    def text(self) -> str:
+        return "".join(self._parts)
+
+
+def _head(verdict: Verdict) -> Iterator[str]:
+    word = verdict.verdict.value
+    yield f"# {ICONS[word]} {word}\n\n"
+    named = [(name, gate) for name, gate in verdict.gates.items() if not gate.absent or gate.reasons]
+    yield from _reasons(verdict, named)
+    yield from _table(named)
+    absent = [name for name, gate in verdict.gates.items() if gate.absent and not gate.reasons]
+    if absent:
+        yield f"Nothing is configured for: {', '.join(absent)}.\n\n"
+    if verdict.commit:
+        yield f"Commit {code_span(verdict.commit)}, plan {code_span(verdict.plan)}.\n\n"
+
+
+def _reasons(verdict: Verdict, gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
+    """The heaviest first; those of PASS, worth knowing only, last."""
+    all_of = [(name, reason) for name, gate in gates for reason in gate.reasons]
+    all_of += [("", reason) for reason in (*verdict.reasons, *verdict.notices)]
+    weight = {"INVALID": 0, "FAIL": 1, "PASS": 2}
+    for name, reason in sorted(all_of, key=lambda pair: weight[pair[1].verdict.value]):
+        yield _reason(name, reason)
+    if all_of:
+        yield "\n"
+
+
+def _reason(gate: str, reason: Reason) -> str:
+    icon = {"PASS": "💡"}.get(reason.verdict.value, ICONS[reason.verdict.value])
+    place = f"**{gate}**: " if gate else ""
+    lines = [f"- {icon} {place}{reason.text} (`{reason.code}`)\n"]
+    lines += [f"  - {code_span(subject)}\n" for subject in reason.subjects[:SUBJECTS]]
+    rest = len(reason.subjects[SUBJECTS:]) + reason.more
+    return "".join([*lines, *([f"  - … and {rest:,} more\n"] if rest else [])])
+
+
+def _table(gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
+    gates = list(gates)
+    columns = [name for name in COLUMNS if any(name in gate.counts for _, gate in gates)]
+    covered = any(gate.coverage is not None for _, gate in gates)
+    head = ["gate", "verdict", *columns, *(["coverage"] if covered else [])]
+    yield f"| {' | '.join(head)} |\n|{' --- |' * 2}{' ---: |' * (len(head) - 2)}\n"
+    for name, gate in gates:
+        word = gate.verdict.value if gate.verdict else ""
+        cells = [
+            name,
+            f"{ICONS[word]} {word}" if word else "skipped",
+            *(f"{gate.counts.get(column, 0):,}" for column in columns),
+        ]
+        if covered:
+            cells.append("" if gate.coverage is None else f"{gate.coverage:.2f} %")
+        yield f"| {' | '.join(cells)} |\n"
+    yield "\n"
+
+
+def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:
+    failure = cause.first
+    count = len(cause.failures)
+    title = " ".join(part for part in (cause.exception, f"at {cause.place}" if cause.place else "") if part)
+    told = f"<b>{count:,} {'test' if count == 1 else 'tests'}</b> · <code>{html(one_line(title))}</code>"
+    opened = " open" if first else ""
+    body = [
+        "## Failures\n\n" if first else "",
+        f"<details{opened}><summary>{told} {html(one_line(failure.message, 160))}</summary>\n\n",
+        *(f"- {code_span(one.id)} ({one.suite})\n" for one in cause.failures[:NAMES]),
+        f"- … and {count - NAMES:,} more\n" if count > NAMES else "",
+    ]
+    known = details(db, failure)
+    body.append("\n" + code_block(shortened(known.text or known.message, TEXT)))
+    for name, text in known.output.items():
+        body.append(f"\n{code_span(name)}\n\n{code_block(shortened(text, OUTPUT))}")
+    body.append("\n" + code_block(reproduce(db, failure), "sh"))
+    return "".join([*body, "\n</details>\n\n"])
+
+
+def _flaky(db: sqlite3.Connection) -> Iterator[str]:
+    rows = db.execute(
+        "SELECT id, attempts FROM test WHERE flaky ORDER BY attempts DESC, id LIMIT 51"
+    ).fetchall()
+    if rows:
+        yield "\n## Flaky\n\n"
+    for test, attempts in rows[:50]:
+        yield f"- {code_span(test)}, {attempts} attempts\n"
+    if len(rows) > 50:
+        yield "- … and more; the report has them all\n"
+
+
+def _slowest(db: sqlite3.Connection) -> Iterator[str]:
+    rows = db.execute(
+        "SELECT id, setup + call + teardown AS seconds FROM test"
+        " WHERE seconds >= 1 ORDER BY seconds DESC LIMIT ?",
+        (SLOWEST,),
+    ).fetchall()
+    if rows:
+        yield "\n<details><summary>Slowest tests</summary>\n\n"
+        for test, seconds in rows:
+            yield f"- {seconds:.2f} s {code_span(test)}\n"
+        yield "\n</details>\n"
