@@ -112,7 +112,15 @@ def main() -> None:
         plan = make(folder)
         files = sorted(str(path) for path in folder.glob("records/*/junit.xml"))
         tool = Path(sys.executable).parent
-        ours = [str(tool / "thebes"), "merge", str(folder / "records"), "--plan", str(plan), "--out", str(folder / "out")]
+        ours = [
+            str(tool / "thebes"),
+            "merge",
+            str(folder / "records"),
+            "--plan",
+            str(plan),
+            "--out",
+            str(folder / "out"),
+        ]
         peer = [str(tool / "junitparser"), "merge", *files, str(folder / "merged.xml")]
         usages: dict[str, list[Usage]] = {"thebes merge": [], "junitparser merge": []}
         for _ in range(launches):
@@ -125,5 +133,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-

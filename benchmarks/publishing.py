@@ -139,9 +139,7 @@ def main() -> None:
         print(f"{'together':<12}{total:8.3f}")
 
 
-def _works(
-    db: sqlite3.Connection, verdict: Verdict, folder: Path
-) -> Iterator[tuple[str, Callable[[], object]]]:
+def _works(db: sqlite3.Connection, verdict: Verdict, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "junit.xml", lambda: publish.junit(db, folder / "junit.xml")
     yield "summary.md", lambda: (folder / "summary.md").write_text(publish.summary(db, verdict), "utf-8")
     yield "report.html", lambda: publish.html(db, verdict, folder / "report.html")

@@ -20,7 +20,7 @@ from .model import Discovery, Options, TestFile
 
 PLUGIN = Path(__file__).parent / "plugin" / "thebes_plugin"
 # A copy that is installed in the user's environment makes way for ours: there is one version in a run.
-PLUGIN_ARGUMENTS = ("-p", "no:thebes", "-p", "thebes_plugin")
+PLUGIN_ARGUMENTS = ("-p", "no:thebes", "-p", "thebes_plugin.hooks")
 
 NORMAL_ENDS = (0, 5)  # with every file emptied, "no tests collected" is the normal end
 COLLECTED_ENDS = (0, 1, 2, 5)  # a full collection may meet files that can't be imported

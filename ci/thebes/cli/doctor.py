@@ -10,6 +10,7 @@ from thebes.model import GATES, Discovery, Options, Plan
 from thebes.plan import Choice, assemble
 
 from . import options
+from .past import history_url, past_runs
 from .text import amount, clean, lasting
 from .workspace import Workspace, processors
 
@@ -54,9 +55,9 @@ def _examine(workspace: Workspace) -> Iterable[Finding]:
         began = time.monotonic()
         discovery = workspace.discovery(path)
         yield from _project(workspace, path, discovery, time.monotonic() - began)
-    runs = workspace.runs(None)
+    runs = past_runs(workspace, None)
     known = max((len(past) for past in runs.values()), default=0)
-    where = workspace.history_url()
+    where = history_url(workspace)
     if known:
         yield Finding("found", "history", f"{amount(known, 'past run')} in {where}")
     else:

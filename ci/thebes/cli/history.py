@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from thebes.errors import EvidenceError
-from thebes.history import History, Stamp, read_durations, write_durations
+from thebes.history import Stamp, read_durations, write_durations
 from thebes.merge import open_run
 
-from . import options
+from . import options, past
+from .past import open_history
 from .text import amount, clean, say
 from .workspace import Workspace
 
@@ -24,7 +25,7 @@ def command() -> None:
 @options.history
 def show(history_url: str | None) -> None:
     """List the runs, newest first."""
-    with History(Workspace().history_url(history_url)) as history:
+    with open_history(Workspace(), history_url) as history:
         for stamp in history.stamps():
             when = dt.datetime.fromtimestamp(stamp.at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             click.echo(
@@ -41,8 +42,8 @@ def feed(folder: Path, history_url: str | None) -> None:
     """Add the merged run in DIR. `thebes run` does it by itself."""
     workspace = Workspace()
     db = open_run(folder)
-    with History(workspace.history_url(history_url)) as history:
-        history.feed(db, workspace.stamp(""))
+    with open_history(workspace, history_url) as history:
+        history.feed(db, past.stamp(workspace, ""))
     db.close()
 
 
@@ -54,7 +55,7 @@ def import_(file: Path, project: str, history_url: str | None) -> None:
     """Add the durations in FILE, in pytest-split's format, as one past run."""
     durations = read_durations(file)
     stamp = Stamp(at=time.time(), commit="", branch="", machine=f"import of {file.name}", verdict="")
-    with History(Workspace().history_url(history_url)) as history:
+    with open_history(Workspace(), history_url) as history:
         history.add_durations(durations, stamp, project)
     say(f"thebes: {amount(len(durations), 'duration')} added")
 
@@ -65,7 +66,7 @@ def import_(file: Path, project: str, history_url: str | None) -> None:
 @options.history
 def export(file: Path, project: str, history_url: str | None) -> None:
     """Write each test's newest duration to FILE, in pytest-split's format."""
-    with History(Workspace().history_url(history_url)) as history:
+    with open_history(Workspace(), history_url) as history:
         durations: dict[str, float] = {}
         for run in history.runs(project):
             durations |= run.tests

@@ -9,6 +9,7 @@ from thebes.model import Plan
 from thebes.plan import Choice, assemble
 
 from . import options
+from .past import past_runs
 from .text import amount, lasting, say
 from .workspace import Workspace
 
@@ -47,7 +48,7 @@ def command(
     ARGUMENTS (after --) are pytest arguments for every shard.
     """
     workspace = Workspace(interpreter, arguments)
-    runs = workspace.runs(history_url, durations)
+    runs = past_runs(workspace, history_url, durations)
     choice = Choice(gates=gates, shards=shards, target=target, pythons=pythons)
     plan = assemble(workspace.inputs(runs, gates), choice, workspace.commit)
     if out:

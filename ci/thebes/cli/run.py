@@ -9,7 +9,6 @@ import click
 
 from thebes.codec import encode, write_atomic
 from thebes.errors import InputError
-from thebes.history import History
 from thebes.judge import Policy
 from thebes.merge import merge, open_run
 from thebes.model import Plan, Verdict
@@ -19,6 +18,7 @@ from thebes.run import Stop, attempt_folder, run_all
 
 from . import options
 from .judge import judge_folder
+from .past import open_history, past_runs, stamp
 from .plan import tell
 from .progress import Progress
 from .publish import publish_all
@@ -76,7 +76,7 @@ def command(
     began = time.monotonic()
     workspace = Workspace(interpreter, arguments)
     held = workspace.policy(base)
-    runs = workspace.runs(history_url, durations)
+    runs = past_runs(workspace, history_url, durations)
     inputs = workspace.inputs(runs, gates)
     _tell_notes(inputs)
     each = _workers(workers or workspace.config.workers, inputs)
@@ -118,8 +118,8 @@ def _conclude(
     verdict = judge_folder(folder, held)
     db = open_run(folder)
     try:
-        with History(workspace.history_url(history_url)) as history:
-            history.feed(db, workspace.stamp(verdict.verdict))
+        with open_history(workspace, history_url) as history:
+            history.feed(db, stamp(workspace, verdict.verdict))
         publish_all(db, verdict, folder)
         if as_json:
             click.echo(encode(verdict), nl=False)

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import platform
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,12 +10,11 @@ import msgspec
 from thebes.config import Config, load, parse
 from thebes.discover import discover
 from thebes.errors import InputError
-from thebes.history import History, PastRun, Stamp, read_durations
 from thebes.interpreter import Interpreter, find, probe
 from thebes.judge import Policy, from_base, policy
 from thebes.model import Discovery
 from thebes.plan import ProjectInput
-from thebes.repository import branch, commit, file_at
+from thebes.repository import commit, file_at
 
 FOLDER = ".thebes"
 
@@ -86,11 +83,16 @@ class Workspace:
         arguments = (*self.configs[project].args, *self.arguments, *extra)
         return discover(self.root / project, self.interpreter(project), arguments, self.environment, full=full)
 
-    def inputs(self, runs: Mapping[str, Sequence[PastRun]], gates: Sequence[str] = ()) -> list[ProjectInput]:
-        """What planning needs to know about each project; `gates`: those that were chosen, all if empty."""
+    def inputs(
+        self, runs: Mapping[str, Sequence[Mapping[str, float]]], gates: Sequence[str] = ()
+    ) -> list[ProjectInput]:
+        """What planning needs to know about each project.
+
+        `runs`: durations of past runs by project, oldest first. `gates`: those that were chosen, all if empty.
+        """
         return [self._input(path, runs.get(path, ()), gates) for path in self.configs]
 
-    def _input(self, path: str, runs: Sequence[PastRun], gates: Sequence[str]) -> ProjectInput:
+    def _input(self, path: str, runs: Sequence[Mapping[str, float]], gates: Sequence[str]) -> ProjectInput:
         config = self.configs[path]
         found = self.discovery(path)
         return ProjectInput(
@@ -105,26 +107,8 @@ class Workspace:
                 for gate, settings in config.gates.items()
                 if settings.marker and not settings.paths and (not gates or gate in gates)
             },
-            runs=tuple(run.tests for run in runs),
+            runs=tuple(runs),
         )
-
-    def history_url(self, given: str | None = None) -> str:
-        """Where the history is: as given, by THEBES_HISTORY, as configured, else a file in `.thebes`."""
-        return (
-            given
-            or self.environment.get("THEBES_HISTORY")
-            or self.config.history
-            or str(self.own_folder() / "history.db")
-        )
-
-    def runs(self, url: str | None, durations: Sequence[Path] = ()) -> dict[str, list[PastRun]]:
-        """Past runs by project, oldest first: from the history, or from duration files where these are given."""
-        if durations:
-            stamp = Stamp(at=0.0, commit="", branch="", machine="", verdict="")
-            given = [PastRun(stamp, read_durations(path), {}) for path in durations]
-            return dict.fromkeys(self.configs, given)
-        with History(self.history_url(url)) as history:
-            return {path: history.runs(path) for path in self.configs}
 
     def own_folder(self) -> Path:
         """`.thebes`, which git is told to leave alone."""
@@ -134,15 +118,6 @@ class Workspace:
         if not ignore.exists():
             ignore.write_text("*\n", "utf-8")
         return folder
-
-    def stamp(self, verdict: str) -> Stamp:
-        return Stamp(
-            at=time.time(),
-            commit=self.commit,
-            branch=branch(self.root),
-            machine=platform.node(),
-            verdict=verdict,
-        )
 
     def policy(self, base: str | None) -> Policy:
         """What a run is held against; `base`: the commit that a change is held against."""

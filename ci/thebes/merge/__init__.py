@@ -8,7 +8,7 @@ from thebes.model import GATES, Header, Plan, Task
 
 from . import records
 from .coverage import combine
-from .proof import Problem, prove_suite, prove_task
+from .proof import Files, Problem, cut_files, prove_suite, prove_task
 from .records import ATTEMPT_FOLDER, Facts, Place, Sinks
 from .store import RUN_DB, Store, open_run
 
@@ -45,26 +45,27 @@ def merge(
     with Store(out / RUN_DB) as store:
         store.plan(plan, GATES)
         store.problems(found.problems, None, None)
-        facts: dict[str, Facts] = {}
+        collected: dict[str, Files] = {}
+        left: dict[str, Path] = {}
         for task in plan.tasks:
             if only and task.id != only:
                 continue
             problems, deciding = _merge_task(store, task, found.attempts.get(task.id, {}), out)
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
-                facts[task.id] = deciding
+                collected[task.id] = cut_files(task, deciding)
+                left[task.id] = _newest(found.attempts[task.id]).parent
         for suite in plan.suites if not only else ():
-            store.problems(prove_suite(plan, suite.id, facts), suite.gate, suite.id)
+            store.problems(prove_suite(plan, suite.id, collected), suite.gate, suite.id)
         if only:
             return out / RUN_DB
-        newest = {task: _newest(found.attempts[task]) for task in facts}
-        left = {task: place[1].parent for task, place in newest.items() if place}
         store.coverage(combine(plan, left, out, repository, pythons or {}))
     return out / RUN_DB
 
 
-def _newest(attempts: Mapping[int, tuple[Header, Path] | None]) -> tuple[Header, Path] | None:
-    return next((attempts[number] for number in sorted(attempts, reverse=True) if attempts[number]), None)
+def _newest(attempts: Mapping[int, tuple[Header, Path] | None]) -> Path:
+    """The newest record; there is one."""
+    return max((number, place[1]) for number, place in attempts.items() if place)[1]
 
 
 def _sort(plan: Plan, places: Sequence[Place], expected: Mapping[str, int]) -> _Found:

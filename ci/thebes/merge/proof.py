@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from thebes.model import Closing, Finish, Outcome, Plan, Task, TaskKind
+from thebes.model import Closing, Collected, Finish, Outcome, Plan, Task, TaskKind
 
 from .records import Facts
 
@@ -16,6 +16,10 @@ from .records import Facts
 DELIBERATE = ("maxfail", "fail-fast")
 PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
 RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
+
+
+# What a shard collected, by file; the ids only where the file is cut.
+Files = Mapping[str, Collected | None]
 
 
 class Problem(NamedTuple):
@@ -217,40 +221,45 @@ def _file_problems(task: Task, facts: Facts) -> Iterable[Problem]:
             yield Problem(code, task.id, piece.file, text)
 
 
-def prove_suite(plan: Plan, suite: str, records: Mapping[str, Facts]) -> Iterable[Problem]:
-    """Hold the shards of one suite against each other: the holders of a cut file, files that nobody planned."""
+def cut_files(task: Task, facts: Facts) -> Files:
+    """What holding the shards of a suite against each other needs of one: ids only of files that are cut."""
+    cut = {piece.file for piece in task.pieces if piece.tests is not None}
+    return {file: line if file in cut else None for file, line in facts.collected.items()}
+
+
+def prove_suite(plan: Plan, suite: str, collected: Mapping[str, Files]) -> Iterable[Problem]:
+    """Hold the shards of one suite against each other: the holders of a cut file, files that nobody planned.
+
+    `collected`: by task, for those that have a record.
+    """
     tasks = [task for task in plan.tasks if task.suite == suite and task.kind == TaskKind.PYTEST]
-    holders: dict[str, list[str]] = {}
-    planned = {piece.file for task in tasks for piece in task.pieces}
+    planned = Counter(piece.file for task in tasks for piece in task.pieces)
+    holders: dict[str, dict[str, Collected | None]] = {}
     for task in tasks:
-        if task.id in records:
-            for file in records[task.id].collected:
-                holders.setdefault(file, []).append(task.id)
-    cut = {piece.file for task in tasks for piece in task.pieces if piece.tests is not None}
-    for file, ids in sorted(holders.items()):
-        if file in cut:
-            yield from _cut_problems(file, ids, records, tasks)
-        elif len(ids) > 1:
-            what = "planned for one" if file in planned else "not in the plan"
-            yield Problem("file-repeated", None, file, f"{what}, ran in {', '.join(ids)}")
+        for file, line in collected.get(task.id, {}).items():
+            holders.setdefault(file, {})[task.id] = line
+    for file, lines in sorted(holders.items()):
+        known = [line for line in lines.values() if line is not None]
+        if len(known) == len(lines) > 0 and planned[file]:
+            yield from _cut_problems(file, known, planned[file])
+        elif len(lines) > 1:
+            what = "planned for one" if planned[file] else "not in the plan"
+            yield Problem("file-repeated", None, file, f"{what}, ran in {', '.join(lines)}")
 
 
-def _cut_problems(
-    file: str, holders: Sequence[str], records: Mapping[str, Facts], tasks: Sequence[Task]
-) -> Iterable[Problem]:
-    lines = {task: records[task].collected[file] for task in holders}
-    sets = {task: set(line.ids) for task, line in lines.items()}
-    first = sets[holders[0]]
-    differing = sorted({test for ids in sets.values() for test in ids ^ first})
-    if any(ids != first for ids in sets.values()):
+def _cut_problems(file: str, lines: Sequence[Collected], holders: int) -> Iterable[Problem]:
+    """`lines`: what each holder collected; `holders`: how many there should be."""
+    expected = Counter(lines[0].ids)
+    first = expected.keys()
+    differing = sorted({test for line in lines for test in first ^ set(line.ids)})
+    if differing:
         names = ", ".join(f"{file}::{test}" for test in differing[:3])
         text = f"{len(differing)} tests are not the same in all its shards ({names}); it can't be cut"
         yield Problem("ids-unstable", None, file, text)
         return
-    if len(holders) < sum(piece.file == file for task in tasks for piece in task.pieces):
+    if len(lines) < holders:
         return  # a holder's record is missing, which is named elsewhere
-    owners = Counter(line.ids[i] for line in lines.values() for i in line.own or () if 0 <= i < len(line.ids))
-    expected = Counter(lines[holders[0]].ids)
+    owners = Counter(line.ids[i] for line in lines for i in line.own or () if 0 <= i < len(line.ids))
     for test in sorted(first):
         if owners[test] != expected[test]:
             yield Problem("test-unowned", None, f"{file}::{test}", f"{owners[test]} shards took it for theirs")

@@ -6,7 +6,8 @@ GitHub shows ten of a type for a step: what is missing first, then one for each 
 import sqlite3
 from pathlib import Path, PurePosixPath
 
-from ..model import Reason, Verdict, VerdictKind
+from thebes.model import Reason, Verdict, VerdictKind
+
 from .read import Cause, Failure, causes, details, failures, own_place
 from .text import command_data, command_property, shortened
 
@@ -67,9 +68,7 @@ def _failure(db: sqlite3.Connection, cause: Cause, kind: str, root: Path) -> str
 
 
 def _findings(db: sqlite3.Connection, made: dict[str, list[str]], root: Path) -> None:
-    rows = db.execute(
-        "SELECT file, line, rule, severity, text FROM finding ORDER BY severity, rowid LIMIT 1000"
-    )
+    rows = db.execute("SELECT file, line, rule, severity, text FROM finding ORDER BY severity, rowid LIMIT 1000")
     for file, line, rule, severity, text in rows:
         kind = SEVERITIES.get(severity, "notice")
         if len(made[kind]) < PER_TYPE:

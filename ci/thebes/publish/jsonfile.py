@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from ..model import Verdict
+from thebes.model import Verdict
 
 SCHEMA = 1
 
@@ -51,9 +51,7 @@ def as_json(db: sqlite3.Connection, verdict: Verdict) -> bytes:
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:
     """Tests by outcome, and how many there are, over all suites."""
-    found = dict(
-        db.execute("SELECT outcome, count(*) FROM test GROUP BY outcome ORDER BY outcome").fetchall()
-    )
+    found = dict(db.execute("SELECT outcome, count(*) FROM test GROUP BY outcome ORDER BY outcome").fetchall())
     flaky = db.execute("SELECT count(*) FROM test WHERE flaky").fetchone()[0]
     return {"tests": sum(found.values()), **found, "flaky": flaky}
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from ..judge.reasons import REASONS
-from ..model import VerdictKind
+from thebes.judge.reasons import REASONS
+from thebes.model import VerdictKind
+
 from .read import DETAIL, Detail, detail
 from .text import xml_attribute, xml_text
 
@@ -58,19 +59,13 @@ def _document(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _counts(tests: int, failures: int, errors: int, skipped: int, seconds: float) -> str:
-    return (
-        f' tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}" time="{seconds:.3f}"'
-    )
+    return f' tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}" time="{seconds:.3f}"'
 
 
 def _problems(db: sqlite3.Connection) -> list[str]:
     """A test case for everything that makes a run invalid and has no test or file to be shown at."""
     rows = db.execute("SELECT code, coalesce(task, suite, ''), subject, text FROM problem ORDER BY rowid")
-    return [
-        _problem(*row)
-        for row in rows
-        if row[0] not in REASONS or REASONS[row[0]].verdict == VerdictKind.INVALID
-    ]
+    return [_problem(*row) for row in rows if row[0] not in REASONS or REASONS[row[0]].verdict == VerdictKind.INVALID]
 
 
 def _problem(code: str, place: str, subject: str, text: str) -> str:
@@ -208,8 +203,7 @@ def _files(db: sqlite3.Connection, suite: str) -> list[tuple[str, str]]:
     """Outcome and element of every file without tests, as pytest's own junitxml names them."""
     made = []
     rows = db.execute(
-        "SELECT file, outcome, text FROM file WHERE suite = ? AND outcome IN ('failed', 'skipped')"
-        " ORDER BY file, task",
+        "SELECT file, outcome, text FROM file WHERE suite = ? AND outcome IN ('failed', 'skipped') ORDER BY file, task",
         (suite,),
     )
     for file, outcome, text in rows:
@@ -217,9 +211,7 @@ def _files(db: sqlite3.Connection, suite: str) -> list[tuple[str, str]]:
         start = f'<testcase classname="" name="{name}" file="{xml_attribute(file)}" time="0.000">'
         element = "error" if outcome == "failed" else "skipped"
         message = "collection failure" if outcome == "failed" else "collection skipped"
-        made.append(
-            (outcome, f'{start}<{element} message="{message}">{xml_text(text)}</{element}></testcase>\n')
-        )
+        made.append((outcome, f'{start}<{element} message="{message}">{xml_text(text)}</{element}></testcase>\n'))
     return made
 
 

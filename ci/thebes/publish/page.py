@@ -5,8 +5,9 @@ from pathlib import Path
 
 import jinja2
 
-from ..codec import write_atomic
-from ..model import Verdict
+from thebes.codec import write_atomic
+from thebes.model import Verdict
+
 from .jsonfile import counts
 from .read import causes, details, failures, reproduce
 from .text import plain, shortened
@@ -27,8 +28,7 @@ def html(db: sqlite3.Connection, verdict: Verdict, path: Path) -> None:
     found = causes(failures(db))
     shown = [(cause, [details(db, cause.first)], reproduce(db, cause.first)) for cause in found[:CAUSES]]
     tests = db.execute(
-        "SELECT id, suite, outcome, setup + call + teardown FROM test"
-        " ORDER BY outcome = 'passed', rowid LIMIT 20000"
+        "SELECT id, suite, outcome, setup + call + teardown FROM test ORDER BY outcome = 'passed', rowid LIMIT 20000"
     ).fetchall()
     text = environment.get_template("page.html").render(
         verdict=verdict,

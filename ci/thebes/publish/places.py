@@ -5,9 +5,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 # The last line of pytest's tracebacks: where the exception came from, relative to where pytest ran.
-_LAST_LINE = re.compile(
-    r"^(?P<path>[^\n:]+):(?P<line>\d{1,9}): (?P<exception>[A-Za-z_][\w.]*)\s*\Z", re.MULTILINE
-)
+_LAST_LINE = re.compile(r"^(?P<path>[^\n:]+):(?P<line>\d{1,9}): (?P<exception>[A-Za-z_][\w.]*)\s*\Z", re.MULTILINE)
 _FRAME = re.compile(r"^(?P<path>[^\s:>][^\n:]*\.py):(?P<line>\d{1,9}): ?", re.MULTILINE)
 _EXCEPTION = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?::|\s*\Z)")
 _LIBRARY = re.compile(r".*/(?=(?:site|dist)-packages/|lib/python3)")

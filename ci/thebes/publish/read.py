@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..model import Value
+from thebes.model import Value
+
 from .places import Place, Told, deepest, exception_of, inside, place, root_of
 
 RED = ("failed", "error", "crashed")
 LEFT = ("missing", "interrupted", "cancelled")
-HEAD = (
-    2000  # characters of a message that are kept in memory; texts stay in the database until they are shown
-)
+HEAD = 2000  # characters of a message that are kept in memory; texts stay in the database until they are shown
 TAIL = 400
 DETAIL = "phase, outcome, message, text, subtest, output"
 
@@ -108,9 +107,7 @@ def own_place(db: sqlite3.Connection, failure: Failure) -> tuple[str, int]:
 
 def reproduce(db: sqlite3.Connection, failure: Failure) -> str:
     """The command that runs this test, or file, alone, from the repository's root."""
-    python, services = db.execute(
-        "SELECT python, services FROM suite WHERE id = ?", (failure.suite,)
-    ).fetchone()
+    python, services = db.execute("SELECT python, services FROM suite WHERE id = ?", (failure.suite,)).fetchone()
     into = f"cd {shlex.quote(failure.root)} && " if failure.root not in {"", "."} else ""
     wanted = ", ".join(f"{name} {version}" for name, version in msgspec.json.decode(services).items())
     command = f"{into}python{python} -m pytest {shlex.quote(failure.id)}"
@@ -119,9 +116,7 @@ def reproduce(db: sqlite3.Connection, failure: Failure) -> str:
 
 # ------------------------------------------------------------------------------------------------ from run.db
 
-_SUITES = (
-    "SELECT s.id, s.gate, coalesce(p.rootdir, '') FROM suite s LEFT JOIN project p ON p.path = s.project"
-)
+_SUITES = "SELECT s.id, s.gate, coalesce(p.rootdir, '') FROM suite s LEFT JOIN project p ON p.path = s.project"
 
 
 class _Suite(NamedTuple):
@@ -136,9 +131,7 @@ class _Phase(NamedTuple):
 
 
 def _files(db: sqlite3.Connection, suites: Mapping[str, _Suite]) -> Iterable[Failure]:
-    rows = db.execute(
-        "SELECT suite, task, file, text FROM file WHERE outcome = 'failed' ORDER BY suite, file, task"
-    )
+    rows = db.execute("SELECT suite, task, file, text FROM file WHERE outcome = 'failed' ORDER BY suite, file, task")
     for suite, task, file, text in rows:
         message = text.strip().rpartition("\n")[2].removeprefix("E").strip()
         path, line = deepest(text) or (file, 0)

@@ -6,7 +6,8 @@ Text that comes from tests stands in code spans and fenced blocks, where nothing
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..model import GateVerdict, Reason, Verdict
+from thebes.model import GateVerdict, Reason, Verdict
+
 from .read import Cause, causes, details, failures, reproduce
 from .text import code_block, code_span, html, one_line, shortened
 
@@ -51,9 +52,7 @@ def _left(causes: Sequence[Cause]) -> str:
     if not causes:
         return ""
     tests = sum(len(cause.failures) for cause in causes)
-    return (
-        f"\n**{len(causes):,} more causes with {tests:,} failures did not fit here**; the report has them.\n"
-    )
+    return f"\n**{len(causes):,} more causes with {tests:,} failures did not fit here**; the report has them.\n"
 
 
 class _Page:
@@ -151,9 +150,7 @@ def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:
 
 
 def _flaky(db: sqlite3.Connection) -> Iterator[str]:
-    rows = db.execute(
-        "SELECT id, attempts FROM test WHERE flaky ORDER BY attempts DESC, id LIMIT 51"
-    ).fetchall()
+    rows = db.execute("SELECT id, attempts FROM test WHERE flaky ORDER BY attempts DESC, id LIMIT 51").fetchall()
     if rows:
         yield "\n## Flaky\n\n"
     for test, attempts in rows[:50]:
@@ -164,8 +161,7 @@ def _flaky(db: sqlite3.Connection) -> Iterator[str]:
 
 def _slowest(db: sqlite3.Connection) -> Iterator[str]:
     rows = db.execute(
-        "SELECT id, setup + call + teardown AS seconds FROM test"
-        " WHERE seconds >= 1 ORDER BY seconds DESC LIMIT ?",
+        "SELECT id, setup + call + teardown AS seconds FROM test WHERE seconds >= 1 ORDER BY seconds DESC LIMIT ?",
         (SLOWEST,),
     ).fetchall()
     if rows:

@@ -2,7 +2,8 @@
 
 import sqlite3
 
-from ..model import GateVerdict, Reason, Verdict, VerdictKind
+from thebes.model import GateVerdict, Reason, Verdict, VerdictKind
+
 from .read import Failure, failures
 from .text import terminal_line
 

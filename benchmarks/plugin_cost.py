@@ -1,0 +1,73 @@
+"""What recording costs each test: 10,000 empty tests, bare and with each recorder, launched in turn.
+
+Usage: python benchmarks/plugin_cost.py [--launches N]. The figure is µs of processor time a test over bare pytest:
+the minimum over the launches, because noise only ever adds.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from _measure import measure
+from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
+
+TESTS, FILES = 10_000, 100
+
+
+def make(folder: Path) -> None:
+    """The suite, and the instructions for one shard that holds all of it."""
+    body = "".join(f"def test_{n}(): pass\n" for n in range(TESTS // FILES))
+    for number in range(FILES):
+        (folder / f"test_{number:03}.py").write_text(body, "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    files = [f"test_{number:03}.py" for number in range(FILES)]
+    instructions = {
+        "record": str(folder / "record.jsonl"),
+        "project": str(folder),
+        "rootdir": str(folder),
+        "inipath": str(folder / "pytest.ini"),
+        "gate": "unit",
+        "default_gate": "unit",
+        "claims": {},
+        "marker": None,
+        "maxfail": None,
+        "index": 0,
+        "of": 1,
+        "known": files,
+        "whole": files,
+        "cut": {},
+    }
+    (folder / "shard.json").write_text(json.dumps(instructions), "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--launches", type=int, default=20)
+    launches = parser.parse_args().launches
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve()
+        make(folder)
+        bare = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        shard = [sys.executable, str(PLUGIN), *PLUGIN_ARGUMENTS, "-q", "-p", "no:cacheprovider"]
+        commands = {
+            "bare": bare,
+            "thebes": [*shard, f"--thebes-shard={folder / 'shard.json'}"],
+            "junitxml": [*bare, f"--junitxml={folder / 'junit.xml'}"],
+            "reportlog": [*bare, f"--report-log={folder / 'report.jsonl'}"],
+        }
+        cpu: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(launches):
+            for name, command in commands.items():
+                (folder / "record.jsonl").unlink(missing_ok=True)
+                cpu[name].append(measure(command, folder=str(folder)).cpu)
+        base = min(cpu["bare"])
+        added = {name: (min(values) - base) / TESTS * 1e6 for name, values in cpu.items()}
+        print(f"{TESTS:,} empty tests, minimum of {launches} interleaved launches; bare pytest {base:.2f} s of CPU\n")
+        for name in ("thebes", "junitxml", "reportlog"):
+            print(f"{name:12} {added[name]:6.1f} µs a test   {added[name] / added['reportlog']:5.2f} × reportlog")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""pytest plug-in: runs one shard of a planned suite and records what happens, or lists the test files.
+
+Without one of its options it does nothing and imports nothing.
+"""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("thebes", "one shard of a planned suite (used by `thebes task`)")
+    group.addoption("--thebes-shard", metavar="FILE", help="run the shard that FILE describes")
+    group.addoption("--thebes-discover", metavar="FILE", help="describe the test files in FILE")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist, junitxml and pytest-cov look at the options
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--thebes-shard"):
+        from . import shard  # noqa: PLC0415  (nothing is imported where nothing is asked)
+
+        shard.install(config, path)
+    elif path := config.getoption("--thebes-discover"):
+        from . import discovery  # noqa: PLC0415
+
+        discovery.install(config, path)
