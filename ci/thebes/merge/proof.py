@@ -84,9 +84,7 @@ def _fate(facts: Facts, test: str) -> str:
         return "cancelled"
     if test in facts.running:
         stopped = facts.closing.stopped if facts.closing else None
-        if stopped or (facts.finish and facts.finish.exit == 2):
-            return "interrupted"
-        return "crashed"
+        return "interrupted" if stopped or facts.finish else "crashed"
     return "missing"
 
 

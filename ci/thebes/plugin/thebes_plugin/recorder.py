@@ -57,13 +57,13 @@ class WorkerClock:
 class Attempt:
     """An attempt of a test that has not ended."""
 
-    __slots__ = ("at", "durations", "fixtures", "outcome", "subtest_failed")
+    __slots__ = ("at", "durations", "outcome", "rerun", "subtest_failed")
 
     def __init__(self, at: float) -> None:
         self.at = at
         self.durations = [0.0, 0.0, 0.0]
-        self.fixtures = 0.0
         self.outcome = "passed"
+        self.rerun = False
         self.subtest_failed = False
 
 
@@ -116,9 +116,12 @@ class Recorder:
     def _take(self, report: pytest.TestReport) -> None:
         nodeid = report.nodeid
         attempt = self.open.get(nodeid)
+        when = report.when
+        if attempt is not None and attempt.rerun and when == "setup":
+            self._end(report, attempt)  # pytest-rerunfailures before 16 leaves out the teardown of such an attempt
+            attempt = None
         if attempt is None:
             attempt = self.open[nodeid] = Attempt(report.start)
-        when = report.when
         outcome = report.outcome
         if outcome != "passed" or hasattr(report, "context") or hasattr(report, "wasxfail"):
             if self._take_unusual(report, attempt):
@@ -140,17 +143,14 @@ class Recorder:
         if report.when not in INDEX:  # "???": xdist lost the worker that ran it
             self._crash(report, attempt)
             return True
-        rerun = _is_rerun(report)
+        attempt.rerun |= _is_rerun(report)
         outcome = _outcome(report)
         if outcome != "xpassed":
             self._phase(report, outcome)
         attempt.outcome = _worse(attempt.outcome, outcome)
-        attempt.durations[INDEX[report.when]] = report.duration
-        if rerun:
-            self._end(report, attempt, rerun=True)
-        return rerun
+        return False
 
-    def _end(self, report: pytest.TestReport, attempt: Attempt, *, rerun: bool = False) -> None:
+    def _end(self, report: pytest.TestReport, attempt: Attempt) -> None:
         nodeid = report.nodeid
         del self.open[nodeid]
         outcome = attempt.outcome
@@ -164,7 +164,7 @@ class Recorder:
             f'"durations":[{setup:.6f},{call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
             + (f',"fixtures":{fixtures:.6f}' if fixtures else "")
             + (f',"worker":{quoted(worker)}' if worker else "")
-            + (',"rerun":true}\n' if rerun else "}\n")
+            + (',"rerun":true}\n' if attempt.rerun else "}\n")
         )
 
     def _phase(self, report: pytest.TestReport, outcome: str, subtest: str | None = None) -> None:

@@ -1,0 +1,48 @@
+# One command runner for people and CI. `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench lock formats test-hosts test-long clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: .venv/ready ## Run the main job on this repository's own unit tests
+	$(BIN)/thebes run --gate unit --shards 2
+
+test: .venv/ready .venv-oldest/ready lint ## Run all tests that need neither root nor a virtual machine
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5
+	@echo "test tiers: local"
+
+lint: .venv/ready ## Check format, lint rules and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/ready ## Measure, beside the peers
+	$(BIN)/python benchmarks/run_all.py
+
+formats: .venv/ready ## Write the JSON Schemas anew from the types
+	$(BIN)/python tools/generate_formats.py
+
+lock: .venv/ready ## Pin the development environment anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
+
+clean: ## Remove what the targets made
+	rm -rf .venv .venv-oldest dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Environments. The file `ready` says that the last set-up came to its end.
+.venv/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}; give another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-oldest/ready: requirements/oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --require-hashes -r requirements/oldest.txt
+	@touch $@
