@@ -99,7 +99,9 @@ def _last_words(found: dict[str, Any] | None, output: str) -> str:
 def _discovery(
     folder: Path, interpreter: Interpreter, found: dict[str, Any], *, full: bool, notes: list[str]
 ) -> Discovery:
-    strays = sorted(file for file in found["tests"] if not full)
+    if found["named"] and not full:
+        notes.append(f"the arguments name single tests in {len(found['named'])} files, which every shard collects")
+    strays = sorted(file for file in found["tests"] if not full and not found["named"])
     if strays:
         notes.append(f"{len(strays)} collectors yield tests without a file of their own, such as {strays[0]}")
     return Discovery(

@@ -12,10 +12,11 @@ import click
 
 from thebes.codec import read_plan
 from thebes.config import seconds
-from thebes.errors import Exit, InputError
+from thebes.errors import EvidenceError, Exit, InputError
 from thebes.judge import judge_task, read_facts
 from thebes.merge import merge, open_run
 from thebes.model import Plan, Task, TaskKind, VerdictKind
+from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
 from thebes.run.task import OUTPUT
 
@@ -64,6 +65,8 @@ def command(
     stop = Stop()
     handle_signals(stop)
     end = run_task(plan, task, here, stop, show_output(here.folder / OUTPUT))
+    if end.exit == RECORD_FAILED:
+        raise EvidenceError(f"{task.id}: {end.stopped}")
     verdict = judge_attempt(plan, task, here.folder, workspace)
     say(f"thebes: {task.id}: {verdict} in {lasting(end.seconds)}{why(end)}; record in {here.folder}")
     return EXITS[verdict]

@@ -120,7 +120,7 @@ def read(path: Path, first: Header, sinks: Sinks) -> Facts:
     with path.open("rb") as file:
         for count, raw in enumerate(_lines(file.readline)):
             try:
-                line = decode_line(raw)
+                line = decode_line(raw if raw.endswith(b"\n") else b"")  # a line is whole with its line feed
             except msgspec.MsgspecError as error:
                 facts.broken = facts.broken or f"line {count + 1}: {error}"
                 continue

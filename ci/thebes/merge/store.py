@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from thebes.errors import FormatError
+from thebes.errors import EvidenceError, FormatError
 from thebes.model import FORMAT, Finding, Phase, Plan, Sample, Task
 
 from .proof import Left, Problem, TaskProof
@@ -32,8 +32,11 @@ class Store:
         self._path = path
         self._temporary = path.with_name(f".{path.name}.part")
         self._temporary.unlink(missing_ok=True)
-        self._db = sqlite3.connect(self._temporary, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA.read_text("utf-8"))
+        try:
+            self._db = sqlite3.connect(self._temporary, isolation_level=None)
+            self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA.read_text("utf-8"))
+        except sqlite3.Error as error:
+            raise EvidenceError(f"{path}: can't be written: {error}") from None
         self._db.execute("BEGIN")
         self._phases: list[tuple[object, ...]] = []
 
@@ -47,8 +50,10 @@ class Store:
         self._db.close()
         if kind is None:
             self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+            return
+        self._temporary.unlink(missing_ok=True)
+        if isinstance(error, sqlite3.Error):
+            raise EvidenceError(f"{self._path}: can't be written: {error}") from None
 
     def plan(self, plan: Plan, gates: Sequence[str]) -> None:
         meta = {"schema": FORMAT, "plan": plan.digest, "commit": plan.commit, "gates": text_json(gates)}

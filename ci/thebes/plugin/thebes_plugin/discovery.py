@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from .arguments import named_files
 from .split import file_key
 
 # pytest plug-ins whose presence changes how a shard is run, by distribution.
@@ -40,13 +41,14 @@ class Discoverer:
         self.files: dict[str, str] = {}
         self.tests: dict[str, list[str]] = {}
         self.errors: list[str] = []
+        self.named = named_files(config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
         if not isinstance(collector, pytest.File) or isinstance(collector, pytest.Package):
             return None
         self.files.setdefault(file_key(collector.nodeid), str(collector.path))
-        if self.full:
+        if self.full or collector.path in self.named:
             return None
         return pytest.CollectReport(collector.nodeid, "passed", None, [])
 
@@ -72,6 +74,7 @@ class Discoverer:
             "files": [{"key": key, "path": path} for key, path in sorted(self.files.items())],
             "tests": self.tests,
             "errors": self.errors,
+            "named": sorted(str(path) for path in self.named),
         }
         Path(self.path).write_text(json.dumps(found), "utf-8")
 

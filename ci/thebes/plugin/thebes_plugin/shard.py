@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from .arguments import named_files
 from .positional import positional_hooks
 from .record import RECORD_FAILED, Record, RecordError
 from .recorder import FixtureClock, Recorder, WorkerClock
@@ -117,10 +118,11 @@ class Selector:
         self.record = record
         self.worker = worker
         self.selected = 0
+        self._named = named_files(config)
+        self._strangers: set[str] = set()
         self._seconds: dict[str, float] = {}
         self._began: tuple[str, float] | None = None
         self._before: list[tuple[pytest.Item, str]] = []
-        self._foreign: set[int] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
@@ -128,6 +130,9 @@ class Selector:
             return None
         key = file_key(collector.nodeid)
         if not self.shard.holds(key, collector.path):
+            if collector.path in self._named:
+                self._strangers.add(key)
+                return None
             return pytest.CollectReport(collector.nodeid, "passed", None, [])
         self._seconds.setdefault(key, 0.0)
         self._began = (collector.nodeid, perf_counter())
@@ -150,7 +155,7 @@ class Selector:
                     text=f"{name} deselects tests by their position, which differs from shard to shard",
                     worker=self.worker,
                 )
-        if self.shard.cuts:
+        if self.shard.cuts or self._strangers:
             names = {id(item): nodeid for item, nodeid in self._before}
             self._drop_foreign(items, names)
 
@@ -159,7 +164,7 @@ class Selector:
         kept: list[pytest.Item] = []
         for item in items:
             file, _, test = names.get(id(item), item.nodeid).partition("::")
-            (kept if self.shard.runs(file, test) else foreign).append(item)
+            (kept if self._is_own(file, test) else foreign).append(item)
         if foreign:
             items[:] = kept
             self.config.hook.pytest_deselected(items=foreign)
@@ -181,7 +186,8 @@ class Selector:
         tests: dict[str, list[str]] = {file: [] for file in self._seconds}
         for _, nodeid in [*self._before, *added]:
             file, _, test = nodeid.partition("::")
-            tests.setdefault(file, []).append(test)
+            if file not in self._strangers:
+                tests.setdefault(file, []).append(test)
         for file, ids in tests.items():
             record.put(
                 "collected",
@@ -206,4 +212,7 @@ class Selector:
 
     def _is_mine(self, nodeid: str) -> bool:
         file, _, test = nodeid.partition("::")
-        return self.shard.runs(file, test)
+        return self._is_own(file, test)
+
+    def _is_own(self, file: str, test: str) -> bool:
+        return file not in self._strangers and self.shard.runs(file, test)
