@@ -70,14 +70,15 @@ class Bins:
 def fill(units: Iterable[Unit], speeds: Sequence[float], overheads: Mapping[str, float]) -> Bins:
     """Longest first, each to the shard that ends first with it."""
     bins = Bins(speeds, overheads)
-    for unit in sorted(units, key=_rank):
+    for unit in sorted(units, key=lambda unit: _rank(unit, overheads)):
         bins.add(unit, bins.best(unit))
     return bins
 
 
-def _rank(unit: Unit) -> tuple[float, str, tuple[str, ...]]:
+def _rank(unit: Unit, overheads: Mapping[str, float]) -> tuple[float, str, tuple[str, ...]]:
     first = unit.parts[0]
-    return -unit.seconds, first.file, first.tests or ()
+    overhead = sum(overheads.get(part.file, 0.0) for part in unit.parts)
+    return -(unit.seconds + overhead), first.file, first.tests or ()
 
 
 def improve(bins: Bins, goal: float) -> None:
