@@ -1,51 +1,57 @@
 """How long each test will take, from several past runs. Pure.
 
-A test's estimate is the longer of its newest and its median time: a test that has become slow is believed at
-once (too little room costs a whole shard, too much is shared by all), one lucky run is outvoted.
+A test's estimate is its newest time, or the median of its last three where that is longer. A test that has
+become slow is believed at once, because too little room delays a whole shard while too much is shared by
+all; one lucky run is not believed. `docs/planning.md` has the figures for this and for what was tried
+instead.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import exp, fsum, log
+from collections.abc import Collection, Mapping, Sequence
+from math import fsum
 from statistics import median
 from typing import NamedTuple
 
-_NO_HISTORY = 1.0  # seconds of a file where nothing at all is known; only ratios matter then
+_WINDOW = 3  # past times of a test that count
+_ENOUGH = 8  # common tests that tell something about the machines of two runs
 _MEASURABLE = 0.05  # seconds; shorter times say more about the clock than about the machine
-_ENOUGH = 8  # common tests that tell something about the machine
-_ONE_RUN = 0.25  # relative spread of a test measured once
+_ONE_RUN = 0.25  # spread of a test that was measured once, relative to its time
+_NO_HISTORY = 1.0  # seconds of a file where nothing at all is known; only ratios matter then
 
 
 class Estimate(NamedTuple):
-    """Expected seconds, and how far off they may be: the mean absolute deviation of past runs from it."""
+    """Expected seconds, and how many seconds it may well be off.
+
+    The spread of a test is its largest miss among the past times that count; of a file nothing is known
+    about, what the longest file of the suite takes more.
+    """
 
     seconds: float
     spread: float = 0.0
 
 
 class FileEstimates:
-    """`tests`: file key → its known tests, sorted by node id. Ask `of_file` for a file that has none."""
+    """`tests`: file key → its known tests, sorted by node id. Ask `of_file` about files without any."""
 
     def __init__(self, tests: Mapping[str, tuple[tuple[str, Estimate], ...]]) -> None:
         self.tests = tests
+        self._longest = 0.0
         self._folders: dict[str, list[float]] = {}
         for file, known in tests.items():
-            seconds = fsum(estimate.seconds for _, estimate in known)
-            for folder in _parents(file):
+            seconds = fsum(each.seconds for _, each in known)
+            self._longest = max(self._longest, seconds)
+            for folder in _folders(file):
                 self._folders.setdefault(folder, []).append(seconds)
 
     def of_file(self, file: str) -> Estimate:
-        """The whole file: the sum of its tests, else the median file of the nearest folder that has any."""
+        """The sum of its tests, else the median file of the nearest folder above it that has any."""
         known = self.tests.get(file)
         if known:
-            return Estimate(
-                fsum(estimate.seconds for _, estimate in known),
-                fsum(estimate.spread for _, estimate in known),
-            )
-        for folder in _parents(file):
+            return Estimate(fsum(each.seconds for _, each in known), fsum(each.spread for _, each in known))
+        for folder in _folders(file):
             if folder in self._folders:
                 seconds = median(self._folders[folder])
-                return Estimate(seconds, seconds)
-        return Estimate(_NO_HISTORY, _NO_HISTORY)
+                return Estimate(seconds, self._longest - seconds)
+        return Estimate(_NO_HISTORY)
 
 
 def estimate(
@@ -57,65 +63,63 @@ def estimate(
 ) -> FileEstimates:
     """Estimates from runs, oldest first, each node id → seconds.
 
-    A test is known if the newest run that has its file has the test. `files` are the file keys asked for
-    (default: all), `renamed` maps old keys to new ones. `speeds` are those of the machines that made the runs
-    (2 is twice as fast as 1, whose seconds come back); without them each run is compared with the newest.
+    A test is known if the newest run that has its file has the test. `files` are the keys of the files that
+    exist (default: all that any run has), `renamed` maps old keys to new ones. `speeds` are those of the
+    machines that made the runs (2 is twice as fast as 1, whose seconds come back); without them each run is
+    scaled to the newest by the median ratio of the tests they share.
     """
     runs = [_moved(run, renamed) for run in runs] if renamed else runs
     factors = _factors(runs) if speeds is None else speeds
-    scaled = tuple(zip(runs, factors, strict=True))
-    names = _newest(runs, None if files is None else frozenset(files))
+    newest_first = tuple(zip(runs, factors, strict=True))[::-1]
+    names = _newest(runs)
+    kept = sorted(names if files is None else names.keys() & files)
     return FileEstimates(
-        {
-            file: tuple((name, _estimate(name, scaled)) for name in sorted(known))
-            for file, known in names.items()
-        }
+        {file: tuple((name, _estimate(name, newest_first)) for name in sorted(names[file])) for file in kept}
     )
 
 
-def _newest(runs: Sequence[Mapping[str, float]], files: frozenset[str] | None) -> dict[str, list[str]]:
+def _newest(runs: Sequence[Mapping[str, float]]) -> dict[str, list[str]]:
     """File key → node ids, from the newest run that has the file."""
     names: dict[str, list[str]] = {}
-    source: dict[str, int] = {}
-    for index in reversed(range(len(runs))):
-        for name in runs[index]:
-            file = name.partition("::")[0]
-            if source.setdefault(file, index) == index and (files is None or file in files):
-                names.setdefault(file, []).append(name)
+    for run in reversed(runs):
+        found: dict[str, list[str]] = {}
+        for name in run:
+            found.setdefault(name.partition("::")[0], []).append(name)
+        names = found | names
     return names
 
 
-def _estimate(name: str, scaled: Iterable[tuple[Mapping[str, float], float]]) -> Estimate:
-    seconds = [run[name] * factor for run, factor in scaled if name in run]
+def _estimate(name: str, newest_first: Sequence[tuple[Mapping[str, float], float]]) -> Estimate:
+    seconds = [run[name] * factor for run, factor in newest_first if name in run][:_WINDOW]
     if len(seconds) == 1:
         return Estimate(seconds[0], seconds[0] * _ONE_RUN)
-    expected = max(seconds[-1], median(seconds))
-    return Estimate(expected, fsum(abs(value - expected) for value in seconds) / len(seconds))
+    expected = max(seconds[0], median(seconds))
+    return Estimate(expected, max(expected - min(seconds), max(seconds) - expected))
 
 
 def _factors(runs: Sequence[Mapping[str, float]]) -> list[float]:
-    """What to multiply each run's seconds by to compare it with the newest."""
+    """What to multiply each run's seconds by to compare them with the newest's."""
     return [_ratio(run, runs[-1]) for run in runs[:-1]] + [1.0] * bool(runs)
 
 
 def _ratio(old: Mapping[str, float], new: Mapping[str, float]) -> float:
-    logs = [
-        log(new[name] / seconds)
+    ratios = [
+        new[name] / seconds
         for name, seconds in old.items()
         if seconds > _MEASURABLE and new.get(name, 0.0) > _MEASURABLE
     ]
-    return exp(median(logs)) if len(logs) >= _ENOUGH else 1.0
+    return median(ratios) if len(ratios) >= _ENOUGH else 1.0
 
 
-def _moved(run: Mapping[str, float], renamed: Mapping[str, str]) -> Mapping[str, float]:
-    result: dict[str, float] = {}
+def _moved(run: Mapping[str, float], renamed: Mapping[str, str]) -> dict[str, float]:
+    moved: dict[str, float] = {}
     for name, seconds in run.items():
-        file, colons, rest = name.partition("::")
-        result[renamed.get(file, file) + colons + rest] = seconds
-    return result
+        file, colons, test = name.partition("::")
+        moved[renamed.get(file, file) + colons + test] = seconds
+    return moved
 
 
-def _parents(file: str) -> list[str]:
-    """The folders above a file, nearest first, ending with the root."""
+def _folders(file: str) -> list[str]:
+    """The folders above a file, nearest first, down to the root (an empty string)."""
     parts = file.split("/")[:-1]
     return ["/".join(parts[:depth]) for depth in range(len(parts), -1, -1)]

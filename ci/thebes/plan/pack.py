@@ -1,18 +1,39 @@
-"""Files to shards: cut as little as balance needs, then pack. Pure, the same for any order of the input."""
+"""Files to shards: cut as little as balance needs, then pack. Pure; the order of the input does not matter.
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from math import fsum, inf
+Whole files are packed, and files longer than a quarter of the ideal shard in chunks of about that length: a
+long piece is a large bet on one estimate. If shards are then not even enough, other cuts are tried; the
+shortest longest shard wins, the first tried if they are equal. A new file that may be long is shared out by
+the hash of its tests.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import ceil, fsum, inf
 
 from thebes.model import Piece
 from thebes.plan.bins import Bins, fill, improve
-from thebes.plan.units import Grain, Load, Ties, Unit, divide, length, ties
+from thebes.plan.estimate import FileEstimates
+from thebes.plan.units import Grain, Load, Part, Ties, Unit, divide, length, ties
 
-__all__ = ["Load", "pack"]
+__all__ = ["Load", "loads_of", "lower_bound", "pack"]
 
-_TOLERANCE = 0.0003  # a plan within this of the lower bound is not cut further
-_OPEN_ABOVE = 0.005  # classes and families are opened only to save more than this
+_CHUNK = 0.25  # of the ideal shard: where cutting begins
+_LEVELS = 8  # times that chunks are halved
+_EVEN = 0.0003  # a plan this near to the lower bound is not improved further
+_OPEN_ABOVE = 0.005  # classes and families are opened only where the best plan is longer than this
+_FEW = 0.1  # share of new files up to which they are treated one by one; beyond, their errors cancel out
 _FREE = Ties()
-_LEVELS = 8  # files are cut to chunks of the ideal shard, then half, a quarter … 1/128 of it
+
+
+def loads_of(
+    estimates: FileEstimates, files: Iterable[str], overheads: Mapping[str, float] | None = None
+) -> list[Load]:
+    """What each file is expected to take; `overheads` are seconds by file, see Load."""
+    loads = []
+    for file in files:
+        whole = estimates.of_file(file)
+        overhead = overheads.get(file, 0.0) if overheads else 0.0
+        loads.append(Load(file, estimates.tests.get(file, ()), whole.seconds, overhead, whole.spread))
+    return loads
 
 
 def pack(  # noqa: PLR0913  (options with defaults, all named)
@@ -26,22 +47,32 @@ def pack(  # noqa: PLR0913  (options with defaults, all named)
 ) -> tuple[tuple[Piece, ...], ...]:
     """The pieces of each shard, longest shard first; never an empty one, so possibly fewer than `shards`.
 
-    `speeds` are the machines' (1 is the one whose seconds the loads are in): then shard i is for the i-th of
-    them, and where fewer shards come back the slowest machines were left out. Files in `keep_whole` are never
-    cut; tests to which `together` gives one name share a shard, also across files. `open_classes` permits
-    cutting inside a class, or the parametrized tests of one function, where it alone is too long for balance.
+    A piece without tests (`()`, not None) belongs to a new file whose tests go by their hash. `speeds` are
+    the machines' (1 is the one whose seconds the loads are in): then shard i is for the i-th of them, and
+    where fewer shards come back the slowest machines were left out. Files in `keep_whole` are never cut;
+    tests to which `together` gives one name share a shard, also across files. `open_classes` permits
+    cutting inside a class, or the parametrized tests of one function, where it alone is too long for
+    balance.
     """
     machines = tuple(speeds) if speeds is not None else (1.0,) * shards
     ordered = sorted(loads, key=lambda load: load.file)
     tied = ties(ordered, keep_whole, together)
-    bins = _best(ordered, machines, tied, open_classes=open_classes)
+    chunk = lower_bound(ordered, machines) * _CHUNK
+    new = _uncertain(ordered, chunk, tied)
+    settled = [load for load in ordered if load.file not in new]
+    bins = _best(settled, machines, tied, open_classes=open_classes)
+    if [] in bins.units:
+        new = {}
+        bins = _best(ordered, machines, tied, open_classes=open_classes)
     while empty := bins.units.count([]):
         machines = _fastest(machines, len(machines) - empty)
         bins = _best(ordered, machines, tied, open_classes=open_classes)
-    sizes = {load.file: len(load.tests) for load in ordered}
+    for load in new.values():
+        _share_out(bins, load, ceil((load.seconds + load.spread) / chunk))
     order: Sequence[int] = range(len(machines))
     if speeds is None:
         order = sorted(order, key=lambda shard: (-bins.finish[shard], shard))
+    sizes = {load.file: len(load.tests) for load in ordered}
     return tuple(_pieces(bins.units[shard], sizes) for shard in order)
 
 
@@ -51,37 +82,65 @@ def _fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
     return tuple(machines[machine] for machine in sorted(kept))
 
 
+def _uncertain(loads: Sequence[Load], chunk: float, tied: Ties) -> dict[str, Load]:
+    """Files that nothing is known about and that may be longer than a chunk, if they are few."""
+    new = {load.file: load for load in loads if not load.tests}
+    if len(new) > max(4, _FEW * len(loads)):
+        return {}
+    return {
+        file: load
+        for file, load in new.items()
+        if load.spread > 0 and load.seconds + load.spread > chunk > 0 and file not in tied.whole
+    }
+
+
+def _share_out(bins: Bins, load: Load, parts: int) -> None:
+    """Let the least loaded shards hold a part of the file each; which tests, their hash will tell."""
+    least = sorted(range(len(bins.finish)), key=lambda shard: (bins.finish[shard], shard))[:parts]
+    for shard in least:
+        tests = () if len(least) > 1 else None
+        bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),)), shard)
+
+
 def _best(loads: Sequence[Load], speeds: Sequence[float], tied: Ties, *, open_classes: bool) -> Bins:
-    """The coarsest cut whose packing is as good as any tried."""
-    overheads = {load.file: load.overhead for load in loads if load.overhead}
+    """The shortest packing, classes opened if that is allowed and needed."""
     bound = lower_bound(loads, speeds, tied)
-    goal = bound * (1 + _TOLERANCE)
-    best = Bins(speeds, overheads)
-    previous: list[Unit] = []
-    for grain in _grains(bound):
-        opens = grain.group < inf
-        if opens and (not open_classes or best.makespan <= bound * (1 + _OPEN_ABOVE)):
-            break
-        units = divide(loads, grain, tied)
-        if units == previous:
-            continue
-        previous = units
-        bins = fill(units, speeds, overheads)
-        improve(bins, goal)
-        if not best.units[0] or bins.makespan < best.makespan * (1 - _TOLERANCE):
-            best = bins
-        if best.makespan <= goal:
-            break
+    best = _first(_coarse_to_fine(bound), loads, speeds, tied)
+    if open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
+        opened = _first(_opening(bound), loads, speeds, tied)
+        best = min(best, opened, key=lambda bins: bins.makespan)
     return best
 
 
-def _grains(ideal: float) -> Iterator[Grain]:
-    """From coarse to fine, first with every class and family intact."""
+def _first(grains: Iterable[Grain], loads: Sequence[Load], speeds: Sequence[float], tied: Ties) -> Bins:
+    """The shortest packing of those that the grains give; the first of about equal ones."""
+    overheads = {load.file: load.overhead for load in loads if load.overhead}
+    goal = lower_bound(loads, speeds, tied) * (1 + _EVEN)
+    best: Bins | None = None
+    for grain in grains:
+        bins = fill(divide(loads, grain, tied), speeds, overheads)
+        improve(bins, goal)
+        if best is None or bins.makespan < best.makespan * (1 - _EVEN):
+            best = bins
+        if best.makespan <= goal or len(best.units[best.longest]) == 1:
+            break  # as even as can be, or what the longest shard holds is all one
+    return best or Bins(speeds, overheads)
+
+
+def _coarse_to_fine(ideal: float) -> Iterator[Grain]:
+    """A quarter of the ideal shard, coarser in case that importing files again costs too much, then finer."""
+    yield Grain(ideal * _CHUNK)
+    yield Grain(ideal)
     yield Grain(inf)
+    for level in range(1, _LEVELS):
+        yield Grain(ideal * _CHUNK / 2**level)
+
+
+def _opening(ideal: float) -> Iterator[Grain]:
+    """Classes and families opened, at first only those that are longer than a shard."""
     for level in range(_LEVELS):
-        yield Grain(ideal / 2**level)
-    for level in range(_LEVELS):
-        yield Grain(ideal / 2**level, ideal / 2**level, ideal / 2**level)
+        longest = ideal / 2**level
+        yield Grain(min(longest, ideal * _CHUNK), longest, longest)
 
 
 def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:
@@ -94,18 +153,18 @@ def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FR
 def _indivisible(load: Load, tied: Ties) -> float:
     if not load.tests or load.file in tied.whole:
         return length(load) + load.overhead
-    return max(estimate.seconds for _, estimate in load.tests) + load.overhead
+    return max(each.seconds for _, each in load.tests) + load.overhead
 
 
-def _pieces(units: Sequence[Unit], sizes: dict[str, int]) -> tuple[Piece, ...]:
+def _pieces(units: Sequence[Unit], sizes: Mapping[str, int]) -> tuple[Piece, ...]:
     """The parts in a shard, joined by file and sorted; a file of which all is there is whole."""
-    tests: dict[str, list[str] | None] = {}
+    tests: dict[str, list[str]] = {}
+    whole = set()
     for part in (part for unit in units for part in unit.parts):
-        if part.tests is None:
-            tests[part.file] = None
-        else:
-            tests[part.file] = [*(tests.get(part.file) or ()), *part.tests]
+        tests.setdefault(part.file, []).extend(part.tests or ())
+        if part.tests is None or len(tests[part.file]) == sizes[part.file] > 0:
+            whole.add(part.file)
     return tuple(
-        Piece(file=file, tests=None if names is None or len(names) == sizes[file] else tuple(sorted(names)))
-        for file, names in sorted(tests.items())
+        Piece(file=file, tests=None if file in whole else tuple(sorted(tests[file])))
+        for file in sorted(tests)
     )

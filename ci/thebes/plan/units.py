@@ -18,14 +18,16 @@ _Key = TypeVar("_Key")
 class Load(NamedTuple):
     """A test file as the planner sees it, in seconds.
 
-    `tests` are the known node ids; without them the file has `seconds` and cannot be cut. `overhead` is what
-    every shard pays that holds a part of the file (import, module and session fixtures), on top of its tests.
+    `tests` are the known node ids; without them the file has `seconds` and cannot be cut. `overhead` is
+    what every shard pays that holds a part of the file (import, module and session fixtures), on top of its
+    tests. `spread` is how much longer the file may well be; it matters where `tests` are not known.
     """
 
     file: str
     tests: tuple[Test, ...] = ()
     seconds: float = 0.0
     overhead: float = 0.0
+    spread: float = 0.0
 
 
 class Part(NamedTuple):
@@ -107,11 +109,11 @@ def divide(loads: Iterable[Load], grain: Grain, tied: Ties) -> list[Unit]:
 
 
 def _must_cut(load: Load, seconds: float, grain: Grain, tied: Ties) -> bool:
-    if len(load.tests) < 2 or load.file in tied.whole:
+    if load.file in tied.whole:
         return False
-    return seconds > grain.chunk or (
-        bool(tied.span) and any(tied.names.get(test) in tied.span for test, _ in load.tests)
-    )
+    if len(load.tests) > 1 and seconds > grain.chunk:
+        return True
+    return bool(tied.span) and any(tied.names.get(test) in tied.span for test, _ in load.tests)
 
 
 def _atoms(file: str, tests: Sequence[Test], grain: Grain) -> list[list[Test]]:
