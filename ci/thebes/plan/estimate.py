@@ -6,7 +6,7 @@ all; one lucky run is not believed. `docs/planning.md` has the figures for this 
 instead.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import fsum
 from statistics import median
 from typing import NamedTuple
@@ -80,21 +80,35 @@ def estimate(
 
 def _newest(runs: Sequence[Mapping[str, float]]) -> dict[str, list[str]]:
     """File key → node ids, from the newest run that has the file."""
-    names: dict[str, list[str]] = {}
-    for run in reversed(runs):
-        found: dict[str, list[str]] = {}
-        for name in run:
-            found.setdefault(name.partition("::")[0], []).append(name)
-        names = found | names
+    latest = runs[-1] if runs else {}
+    names = _by_file(latest)
+    for run in reversed(runs[:-1]):
+        names = _by_file(name for name in run if name not in latest) | names
     return names
 
 
+def _by_file(names: Iterable[str]) -> dict[str, list[str]]:
+    files: dict[str, list[str]] = {}
+    for name in names:
+        files.setdefault(name.partition("::")[0], []).append(name)
+    return files
+
+
 def _estimate(name: str, newest_first: Sequence[tuple[Mapping[str, float], float]]) -> Estimate:
-    seconds = [run[name] * factor for run, factor in newest_first if name in run][:_WINDOW]
+    seconds = []
+    for run, factor in newest_first:
+        if name in run:
+            seconds.append(run[name] * factor)
+            if len(seconds) == _WINDOW:
+                break
+    newest = seconds[0]
     if len(seconds) == 1:
-        return Estimate(seconds[0], seconds[0] * _ONE_RUN)
-    expected = max(seconds[0], median(seconds))
-    return Estimate(expected, max(expected - min(seconds), max(seconds) - expected))
+        return Estimate(newest, newest * _ONE_RUN)
+    seconds.sort()
+    middle = len(seconds) // 2
+    usual = seconds[middle] if len(seconds) % 2 else (seconds[middle - 1] + seconds[middle]) / 2
+    expected = max(newest, usual)
+    return Estimate(expected, max(expected - seconds[0], seconds[-1] - expected))
 
 
 def _factors(runs: Sequence[Mapping[str, float]]) -> list[float]:
