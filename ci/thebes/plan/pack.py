@@ -16,7 +16,6 @@ from thebes.plan.units import Grain, Load, Part, Ties, Unit, divide, length, tie
 
 __all__ = ["Load", "loads_of", "lower_bound", "pack"]
 
-_CHUNK = 0.25  # of the ideal shard: where cutting begins
 _LEVELS = 8  # times that chunks are halved
 _EVEN = 0.0003  # a plan this near to the lower bound is not improved further
 _OPEN_ABOVE = 0.005  # classes and families are opened only where the best plan is longer than this
@@ -44,6 +43,7 @@ def pack(  # noqa: PLR0913  (options with defaults, all named)
     keep_whole: Collection[str] = (),
     together: Callable[[str], str | None] | None = None,
     open_classes: bool = True,
+    chunk: float = 0.25,
 ) -> tuple[tuple[Piece, ...], ...]:
     """The pieces of each shard, longest shard first; never an empty one, so possibly fewer than `shards`.
 
@@ -52,23 +52,24 @@ def pack(  # noqa: PLR0913  (options with defaults, all named)
     where fewer shards come back the slowest machines were left out. Files in `keep_whole` are never cut;
     tests to which `together` gives one name share a shard, also across files. `open_classes` permits
     cutting inside a class, or the parametrized tests of one function, where it alone is too long for
-    balance.
+    balance. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
+    ones hold better against stale timings and import files more often.
     """
     machines = tuple(speeds) if speeds is not None else (1.0,) * shards
     ordered = sorted(loads, key=lambda load: load.file)
     tied = ties(ordered, keep_whole, together)
-    chunk = lower_bound(ordered, machines) * _CHUNK
-    new = _uncertain(ordered, chunk, tied)
+    longest = lower_bound(ordered, machines) * chunk
+    new = _uncertain(ordered, longest, tied)
     settled = [load for load in ordered if load.file not in new]
-    bins = _best(settled, machines, tied, open_classes=open_classes)
+    bins = _best(settled, machines, tied, chunk, open_classes=open_classes)
     if [] in bins.units:
         new = {}
-        bins = _best(ordered, machines, tied, open_classes=open_classes)
+        bins = _best(ordered, machines, tied, chunk, open_classes=open_classes)
     while empty := bins.units.count([]):
         machines = _fastest(machines, len(machines) - empty)
-        bins = _best(ordered, machines, tied, open_classes=open_classes)
+        bins = _best(ordered, machines, tied, chunk, open_classes=open_classes)
     for load in new.values():
-        _share_out(bins, load, ceil((load.seconds + load.spread) / chunk))
+        _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
     order: Sequence[int] = range(len(machines))
     if speeds is None:
         order = sorted(order, key=lambda shard: (-bins.finish[shard], shard))
@@ -82,15 +83,15 @@ def _fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
     return tuple(machines[machine] for machine in sorted(kept))
 
 
-def _uncertain(loads: Sequence[Load], chunk: float, tied: Ties) -> dict[str, Load]:
-    """Files that nothing is known about and that may be longer than a chunk, if they are few."""
+def _uncertain(loads: Sequence[Load], longest: float, tied: Ties) -> dict[str, Load]:
+    """Files that nothing is known about and that may be longer than `longest`, if they are few."""
     new = {load.file: load for load in loads if not load.tests}
     if len(new) > max(4, _FEW * len(loads)):
         return {}
     return {
         file: load
         for file, load in new.items()
-        if load.spread > 0 and load.seconds + load.spread > chunk > 0 and file not in tied.whole
+        if load.spread > 0 and load.seconds + load.spread > longest > 0 and file not in tied.whole
     }
 
 
@@ -102,12 +103,14 @@ def _share_out(bins: Bins, load: Load, parts: int) -> None:
         bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),)), shard)
 
 
-def _best(loads: Sequence[Load], speeds: Sequence[float], tied: Ties, *, open_classes: bool) -> Bins:
+def _best(
+    loads: Sequence[Load], speeds: Sequence[float], tied: Ties, chunk: float, *, open_classes: bool
+) -> Bins:
     """The shortest packing, classes opened if that is allowed and needed."""
     bound = lower_bound(loads, speeds, tied)
-    best = _first(_coarse_to_fine(bound), loads, speeds, tied)
+    best = _first(_coarse_to_fine(bound, chunk), loads, speeds, tied)
     if open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
-        opened = _first(_opening(bound), loads, speeds, tied)
+        opened = _first(_opening(bound, chunk), loads, speeds, tied)
         best = min(best, opened, key=lambda bins: bins.makespan)
     return best
 
@@ -127,20 +130,20 @@ def _first(grains: Iterable[Grain], loads: Sequence[Load], speeds: Sequence[floa
     return best or Bins(speeds, overheads)
 
 
-def _coarse_to_fine(ideal: float) -> Iterator[Grain]:
-    """A quarter of the ideal shard, coarser in case that importing files again costs too much, then finer."""
-    yield Grain(ideal * _CHUNK)
+def _coarse_to_fine(ideal: float, chunk: float) -> Iterator[Grain]:
+    """As asked, coarser in case that importing files again costs too much, then finer."""
+    yield Grain(ideal * chunk)
     yield Grain(ideal)
     yield Grain(inf)
     for level in range(1, _LEVELS):
-        yield Grain(ideal * _CHUNK / 2**level)
+        yield Grain(ideal * chunk / 2**level)
 
 
-def _opening(ideal: float) -> Iterator[Grain]:
+def _opening(ideal: float, chunk: float) -> Iterator[Grain]:
     """Classes and families opened, at first only those that are longer than a shard."""
     for level in range(_LEVELS):
         longest = ideal / 2**level
-        yield Grain(min(longest, ideal * _CHUNK), longest, longest)
+        yield Grain(min(longest, ideal * chunk), longest, longest)
 
 
 def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:
