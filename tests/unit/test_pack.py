@@ -122,9 +122,10 @@ def test_groups_share_a_shard_across_files_and_kept_files_stay_whole(
     assert all(len(where) == 1 for where in homes.values())
 
 
-def test_a_fast_machine_gets_more() -> None:
+def test_a_fast_machine_gets_more_and_none_is_left_without_work() -> None:
     loads = [Load(f"{number}.py", seconds=1.0) for number in range(90)]
     assert [len(shard) for shard in pack(loads, 3, speeds=[1.0, 0.5, 3.0])] == [20, 10, 60]
+    assert pack([], 3) == ()
     assert pack(loads[:1], 3, speeds=[1.0, 0.5, 3.0]) == ((Piece(file="0.py"),),)
 
 

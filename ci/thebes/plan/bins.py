@@ -27,7 +27,7 @@ class Bins:
 
     @property
     def makespan(self) -> float:
-        return max(self.finish)
+        return max(self.finish, default=0.0)
 
     @property
     def longest(self) -> int:

@@ -8,6 +8,7 @@ the hash of its tests.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import ceil, fsum, inf
+from typing import NamedTuple
 
 from thebes.model import Piece
 from thebes.plan.bins import Bins, fill, improve
@@ -19,7 +20,7 @@ __all__ = ["Load", "loads_of", "lower_bound", "pack"]
 _LEVELS = 8  # times that chunks are halved
 _EVEN = 0.0003  # a plan this near to the lower bound is not improved further
 _OPEN_ABOVE = 0.005  # classes and families are opened only where the best plan is longer than this
-_FEW = 0.1  # share of new files up to which they are treated one by one; beyond, their errors cancel out
+_FEW, _FEW_OF_ALL = 4, 0.1  # as many new files, or this share, are shared out; the errors of more cancel out
 _FREE = Ties()
 
 
@@ -55,26 +56,42 @@ def pack(  # noqa: PLR0913  (options with defaults, all named)
     balance. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
     ones hold better against stale timings and import files more often.
     """
-    machines = tuple(speeds) if speeds is not None else (1.0,) * shards
     ordered = sorted(loads, key=lambda load: load.file)
     tied = ties(ordered, keep_whole, together)
-    longest = lower_bound(ordered, machines) * chunk
-    new = _uncertain(ordered, longest, tied)
-    settled = [load for load in ordered if load.file not in new]
-    bins = _best(settled, machines, tied, chunk, open_classes=open_classes)
-    if [] in bins.units:
-        new = {}
-        bins = _best(ordered, machines, tied, chunk, open_classes=open_classes)
-    while empty := bins.units.count([]):
-        machines = _fastest(machines, len(machines) - empty)
-        bins = _best(ordered, machines, tied, chunk, open_classes=open_classes)
-    for load in new.values():
-        _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
-    order: Sequence[int] = range(len(machines))
+    machines = tuple(speeds) if speeds is not None else (1.0,) * shards
+    rules = _Rules(machines, tied, chunk, open_classes)
+    bins = _all_in_use(ordered, rules)
+    order: Sequence[int] = range(len(bins.units))
     if speeds is None:
         order = sorted(order, key=lambda shard: (-bins.finish[shard], shard))
     sizes = {load.file: len(load.tests) for load in ordered}
     return tuple(_pieces(bins.units[shard], sizes) for shard in order)
+
+
+class _Rules(NamedTuple):
+    """How to pack: machines by speed, what is tied, and how finely to cut."""
+
+    speeds: tuple[float, ...]
+    tied: Ties
+    chunk: float
+    open_classes: bool
+
+
+def _all_in_use(loads: Sequence[Load], rules: _Rules) -> Bins:
+    """The best packing in which no shard is empty."""
+    longest = lower_bound(loads, rules.speeds, rules.tied) * rules.chunk
+    new = _uncertain(loads, longest, rules.tied)
+    if new:
+        bins = _best([load for load in loads if load.file not in new], rules)
+        if all(bins.units):
+            for load in new.values():
+                _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
+            return bins
+    bins = _best(loads, rules)
+    while bins.units and not all(bins.units):
+        rules = rules._replace(speeds=_fastest(rules.speeds, len(bins.units) - bins.units.count([])))
+        bins = _best(loads, rules)
+    return bins
 
 
 def _fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
@@ -84,54 +101,58 @@ def _fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
 
 
 def _uncertain(loads: Sequence[Load], longest: float, tied: Ties) -> dict[str, Load]:
-    """Files that nothing is known about and that may be longer than `longest`, if they are few."""
-    new = {load.file: load for load in loads if not load.tests}
-    if len(new) > max(4, _FEW * len(loads)):
+    """Files that nothing is known about and that may take more than `longest` seconds, if they are few."""
+    new = [load for load in loads if not load.tests]
+    if len(new) > max(_FEW, _FEW_OF_ALL * len(loads)):
         return {}
     return {
-        file: load
-        for file, load in new.items()
-        if load.spread > 0 and load.seconds + load.spread > longest > 0 and file not in tied.whole
+        load.file: load
+        for load in new
+        if load.spread > 0 and load.seconds + load.spread > longest > 0 and load.file not in tied.whole
     }
 
 
 def _share_out(bins: Bins, load: Load, parts: int) -> None:
     """Let the least loaded shards hold a part of the file each; which tests, their hash will tell."""
     least = sorted(range(len(bins.finish)), key=lambda shard: (bins.finish[shard], shard))[:parts]
+    tests = () if len(least) > 1 else None
     for shard in least:
-        tests = () if len(least) > 1 else None
         bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),)), shard)
 
 
-def _best(
-    loads: Sequence[Load], speeds: Sequence[float], tied: Ties, chunk: float, *, open_classes: bool
-) -> Bins:
+def _best(loads: Sequence[Load], rules: _Rules) -> Bins:
     """The shortest packing, classes opened if that is allowed and needed."""
-    bound = lower_bound(loads, speeds, tied)
-    best = _first(_coarse_to_fine(bound, chunk), loads, speeds, tied)
-    if open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
-        opened = _first(_opening(bound, chunk), loads, speeds, tied)
+    bound = lower_bound(loads, rules.speeds, rules.tied)
+    best = _first(_intact(bound, rules.chunk), loads, rules)
+    if rules.open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
+        opened = _first(_opened(bound, rules.chunk), loads, rules)
         best = min(best, opened, key=lambda bins: bins.makespan)
     return best
 
 
-def _first(grains: Iterable[Grain], loads: Sequence[Load], speeds: Sequence[float], tied: Ties) -> Bins:
+def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules) -> Bins:
     """The shortest packing of those that the grains give; the first of about equal ones."""
     overheads = {load.file: load.overhead for load in loads if load.overhead}
-    goal = lower_bound(loads, speeds, tied) * (1 + _EVEN)
+    goal = lower_bound(loads, rules.speeds, rules.tied) * (1 + _EVEN)
     best: Bins | None = None
     for grain in grains:
-        bins = fill(divide(loads, grain, tied), speeds, overheads)
+        bins = fill(divide(loads, grain, rules.tied), rules.speeds, overheads)
         improve(bins, goal)
         if best is None or bins.makespan < best.makespan * (1 - _EVEN):
             best = bins
-        if best.makespan <= goal or len(best.units[best.longest]) == 1:
-            break  # as even as can be, or what the longest shard holds is all one
-    return best or Bins(speeds, overheads)
+        if best.makespan <= goal or _stuck(bins, grain):
+            break
+    return best or Bins(rules.speeds, overheads)
 
 
-def _coarse_to_fine(ideal: float, chunk: float) -> Iterator[Grain]:
-    """As asked, coarser in case that importing files again costs too much, then finer."""
+def _stuck(bins: Bins, grain: Grain) -> bool:
+    """The longest shard holds one thing only, and the grain would have cut it if it could be cut."""
+    units = bins.units[bins.longest]
+    return len(units) == 1 and units[0].seconds > 2 * grain.chunk
+
+
+def _intact(ideal: float, chunk: float) -> Iterator[Grain]:
+    """As asked; coarser, in case that importing files again costs too much; then finer."""
     yield Grain(ideal * chunk)
     yield Grain(ideal)
     yield Grain(inf)
@@ -139,7 +160,7 @@ def _coarse_to_fine(ideal: float, chunk: float) -> Iterator[Grain]:
         yield Grain(ideal * chunk / 2**level)
 
 
-def _opening(ideal: float, chunk: float) -> Iterator[Grain]:
+def _opened(ideal: float, chunk: float) -> Iterator[Grain]:
     """Classes and families opened, at first only those that are longer than a shard."""
     for level in range(_LEVELS):
         longest = ideal / 2**level
@@ -148,6 +169,8 @@ def _opening(ideal: float, chunk: float) -> Iterator[Grain]:
 
 def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:
     """No plan can end sooner, in seconds: all shared out evenly, or the longest indivisible thing alone."""
+    if not speeds:
+        return 0.0
     total = fsum(length(load) + load.overhead for load in loads)
     longest = max((_indivisible(load, tied) for load in loads), default=0.0)
     return max(total / fsum(speeds), longest / max(speeds))
