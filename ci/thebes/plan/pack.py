@@ -79,18 +79,19 @@ class _Rules(NamedTuple):
 
 def _all_in_use(loads: Sequence[Load], rules: _Rules) -> Bins:
     """The best packing in which no shard is empty."""
-    longest = lower_bound(loads, rules.speeds, rules.tied) * rules.chunk
+    bound = lower_bound(loads, rules.speeds, rules.tied)
+    longest = bound * rules.chunk
     new = _uncertain(loads, longest, rules.tied)
     if new:
-        bins = _best([load for load in loads if load.file not in new], rules)
+        bins = _best([load for load in loads if load.file not in new], rules, bound)
         if all(bins.units):
             for load in new.values():
                 _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
             return bins
-    bins = _best(loads, rules)
+    bins = _best(loads, rules, bound)
     while bins.units and not all(bins.units):
         rules = rules._replace(speeds=_fastest(rules.speeds, len(bins.units) - bins.units.count([])))
-        bins = _best(loads, rules)
+        bins = _best(loads, rules, lower_bound(loads, rules.speeds, rules.tied))
     return bins
 
 
@@ -120,20 +121,20 @@ def _share_out(bins: Bins, load: Load, parts: int) -> None:
         bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),)), shard)
 
 
-def _best(loads: Sequence[Load], rules: _Rules) -> Bins:
+def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> Bins:
     """The shortest packing, classes opened if that is allowed and needed."""
-    bound = lower_bound(loads, rules.speeds, rules.tied)
-    best = _first(_intact(bound, rules.chunk), loads, rules)
+    best = _first(_intact(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
     if rules.open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
-        opened = _first(_opened(bound, rules.chunk), loads, rules)
+        opened = _first(_opened(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
         best = min(best, opened, key=lambda bins: bins.makespan)
     return best
 
 
-def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules) -> Bins:
-    """The shortest packing of those that the grains give; the first of about equal ones."""
+def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: float) -> Bins:
+    """The shortest packing of those that the grains give, the first of about equal ones; `goal` is good
+    enough.
+    """
     overheads = {load.file: load.overhead for load in loads if load.overhead}
-    goal = lower_bound(loads, rules.speeds, rules.tied) * (1 + _EVEN)
     best: Bins | None = None
     for grain in grains:
         bins = fill(divide(loads, grain, rules.tied), rules.speeds, overheads)
