@@ -32,7 +32,7 @@ from thebes.plan.pack import loads_of, pack
 SHARDS = (2, 4, 8, 16, 32, 64)
 DRIFT_SHARDS = (8, 16)
 DRIFT_DAYS = 14
-JUMP = 8.0  # seconds; the cost of setting up a session, which falls on whatever test runs first, is 10 s here
+JUMP = 8.0  # seconds; what looks like set-up, falling on whatever test ran first, is about 10 s
 
 Plan = Sequence[Sequence[Piece]]
 Row = tuple[str, ...]
