@@ -88,9 +88,7 @@ def by(value: Callable[[Sequence[float]], float]) -> Estimator:
 
     def estimated(runs: Sequence[Times]) -> FileEstimates:
         tests = {
-            file: tuple(
-                (name, Estimate(value([run[name] for run in runs if name in run]))) for name, _ in known
-            )
+            file: tuple((name, Estimate(value([run[name] for run in runs if name in run]))) for name, _ in known)
             for file, known in estimate(runs).tests.items()
         }
         return FileEstimates(tests)
@@ -110,9 +108,7 @@ def _choice_row(name: str, history: History, choice: Choice) -> tuple[str, ...]:
                     plan = pack(shaken, shards, chunk=choice.chunk)
                     held.append(pieces_per_file(plan))
                     ratios[project].append(ratio(played(plan, times), times, shards))
-    cells = [
-        f"{median(values):.3f} / {ninth(values):.3f} / {_mean(values):.3f}" for values in ratios.values()
-    ]
+    cells = [f"{median(values):.3f} / {ninth(values):.3f} / {_mean(values):.3f}" for values in ratios.values()]
     return (
         name,
         *cells,
@@ -129,7 +125,6 @@ def _mean(values: Sequence[float]) -> float:
 def _shaken(load: Load, shake: int, *, share_out: bool) -> Load:
     dice = random.Random(f"{load.file} {shake}")
     tests = tuple(
-        (name, each._replace(seconds=each.seconds * (1 + (dice.random() - 0.5) / 50)))
-        for name, each in load.tests
+        (name, each._replace(seconds=each.seconds * (1 + (dice.random() - 0.5) / 50))) for name, each in load.tests
     )
     return load._replace(tests=tests, spread=load.spread if share_out else 0.0)

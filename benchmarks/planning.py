@@ -61,18 +61,14 @@ class Known(NamedTuple):
 
 def known(suites: Mapping[str, Times]) -> None:
     rows = [_known_row(name, suites, tool) for name, tool in PEERS.items()]
-    rows.append(
-        _known_row("thebes", suites, lambda _, times, shards: played(ours([times], times, shards), times))
-    )
+    rows.append(_known_row("thebes", suites, lambda _, times, shards: played(ours([times], times, shards), times)))
     head = ("known durations", "median", "p90", "worst", "shards per file, N = 8", "plans with empty shards")
     table(head, rows)
 
 
 def _known_row(name: str, suites: Mapping[str, Times], tool: Tool) -> Row:
     cases = [
-        _known_case(tool(list(times), times, shards), times, shards)
-        for times in suites.values()
-        for shards in SHARDS
+        _known_case(tool(list(times), times, shards), times, shards) for times in suites.values() for shards in SHARDS
     ]
     ratios = [case.ratio for case in cases if case.fair]
     held = median(case.held for case in cases if case.shards == 8)
@@ -89,9 +85,7 @@ def _known_row(name: str, suites: Mapping[str, Times], tool: Tool) -> Row:
 
 def _known_case(split: Split, times: Times, shards: int) -> Known:
     fair = max(times.values()) <= fsum(times.values()) / shards
-    return Known(
-        ratio(split, times, shards), shards, fair, shards_per_file(split), sum(not names for names in split)
-    )
+    return Known(ratio(split, times, shards), shards, fair, shards_per_file(split), sum(not names for names in split))
 
 
 # ----------------------------------------------------------------------------------------------------- drift
@@ -118,9 +112,7 @@ def foreseen(runs: Sequence[Times], times: Times, shards: int) -> Plan:
     """As ours, knowing what each known test will take, unless that is JUMP seconds off its estimate."""
     files = files_in(times)
     loads = loads_of(estimate(runs, files=files), files)
-    return pack(
-        [load._replace(tests=tuple(_told(test, times) for test in load.tests)) for load in loads], shards
-    )
+    return pack([load._replace(tests=tuple(_told(test, times) for test in load.tests)) for load in loads], shards)
 
 
 def _told(test: tuple[str, Estimate], times: Times) -> tuple[str, Estimate]:
@@ -240,9 +232,7 @@ def read_history(data: Path) -> History:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     default = os.environ.get("THEBES_DATA") or Path(__file__).parents[2] / "shared" / "data"
-    parser.add_argument(
-        "--data", type=Path, default=default, help="folder with durations/ and duration-history/"
-    )
+    parser.add_argument("--data", type=Path, default=default, help="folder with durations/ and duration-history/")
     parser.add_argument("--only", choices=("known", "drift", "choices", "size"))
     options = parser.parse_args()
     if not (options.data / "durations").is_dir() or not (options.data / "duration-history").is_dir():

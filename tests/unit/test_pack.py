@@ -61,9 +61,7 @@ def by_file(loads: Sequence[Load], shards: int) -> float:
 
 @given(suites(), st.integers(1, 9), st.none() | st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=9))
 @settings(deadline=None)
-def test_every_test_is_in_exactly_one_shard(
-    loads: list[Load], shards: int, speeds: list[float] | None
-) -> None:
+def test_every_test_is_in_exactly_one_shard(loads: list[Load], shards: int, speeds: list[float] | None) -> None:
     plan = pack(loads, shards, speeds=speeds and speeds[:shards])
     assert 1 <= len(plan) <= shards
     assert all(plan)

@@ -36,7 +36,7 @@ def loads_of(
     return loads
 
 
-def pack(  # noqa: PLR0913  (options with defaults, all named)
+def pack(
     loads: Sequence[Load],
     shards: int,
     *,
@@ -192,6 +192,5 @@ def _pieces(units: Sequence[Unit], sizes: Mapping[str, int]) -> tuple[Piece, ...
         if part.tests is None or len(tests[part.file]) == sizes[part.file] > 0:
             whole.add(part.file)
     return tuple(
-        Piece(file=file, tests=None if file in whole else tuple(sorted(tests[file])))
-        for file in sorted(tests)
+        Piece(file=file, tests=None if file in whole else tuple(sorted(tests[file]))) for file in sorted(tests)
     )

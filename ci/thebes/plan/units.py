@@ -98,12 +98,9 @@ def divide(loads: Iterable[Load], grain: Grain, tied: Ties) -> list[Unit]:
                 free = tests
             else:
                 groups.setdefault(name, []).append(_unit(load.file, tests))
-        result.extend(
-            _unit(load.file, chunk) for chunk in _chunks(_atoms(load.file, free, grain), grain.chunk)
-        )
+        result.extend(_unit(load.file, chunk) for chunk in _chunks(_atoms(load.file, free, grain), grain.chunk))
     result.extend(
-        Unit(fsum(unit.seconds for unit in group), tuple(unit.parts[0] for unit in group))
-        for group in groups.values()
+        Unit(fsum(unit.seconds for unit in group), tuple(unit.parts[0] for unit in group)) for group in groups.values()
     )
     return result
 
