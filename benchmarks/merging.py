@@ -10,11 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 from _measure import Usage, measure, table
+
 from thebes.codec import digest, encode
 from thebes.model import Piece, Plan, Project, Suite, Task, TaskKind
-
-import msgspec
 
 RECORDS, TESTS, FILES = 64, 2000, 40
 FAILING = 0.02

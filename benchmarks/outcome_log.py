@@ -1,7 +1,7 @@
 """A pytest plug-in that writes what a plain run did: one JSON object, node id → how often it ended in which way.
 
-Deliberately not Thebes' own recorder, so that the two can be compared. Usage: `OUTCOME_LOG=FILE pytest -p outcome_log`; not an option, because pytest takes a path among its arguments for a
-hint where the root directory is.
+Deliberately not Thebes' own recorder, so that the two can be compared. Usage: `OUTCOME_LOG=FILE pytest -p outcome_log`;
+not an option, because pytest takes a path among its arguments for a hint where the root directory is.
 """
 
 import json

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from _measure import measure
+
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 
 TESTS, FILES = 10_000, 100
@@ -23,7 +24,7 @@ def make(folder: Path) -> None:
         (folder / f"test_{number:03}.py").write_text(body, "utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
     files = [f"test_{number:03}.py" for number in range(FILES)]
-    instructions = {
+    instructions: dict[str, object] = {
         "record": str(folder / "record.jsonl"),
         "project": str(folder),
         "rootdir": str(folder),

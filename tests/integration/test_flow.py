@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,8 @@ def test_reruns_are_kept_and_called_flaky(project: Project) -> None:
         {
             "pytest.ini": "[pytest]\naddopts = --reruns 2\n",
             "tests/test_flaky.py": """
-            from pathlib import Path
+            from importlib.util import find_spec
+from pathlib import Path
             def test_flaky():
                 counter = Path(__file__).with_suffix(".count")
                 count = int(counter.read_text()) if counter.exists() else 0
@@ -261,9 +263,10 @@ def test_discovery_imports_nothing_and_finds_what_pytest_collects(project: Proje
 
 
 def test_discovery_of_a_real_suite_equals_a_full_collection(project: Project) -> None:
-    import networkx  # noqa: PLC0415  (only for its place)
-
-    folder = Path(networkx.__file__).parent
+    found = find_spec("networkx")
+    assert found
+    assert found.origin
+    folder = Path(found.origin).parent
     arguments = ("--", "-o", "python_files=test_*.py", "-p", "no:cacheprovider", "--rootdir", str(folder))
     project.write({"conftest.py": ""})
     without = project.thebes("-C", str(folder / "algorithms"), "discover", *arguments)

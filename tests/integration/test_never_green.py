@@ -158,7 +158,8 @@ def test_a_process_that_dies_in_a_test(project: Project, how: str, says: str) ->
     project.write({"tests/test_dying.py": DYING.format(how=how), **PASSING})
     assert project.run("--shards", "2", "--", "-p", "no:randomly").exit == 3
     died = invalid(project, "pytest-died")
-    assert died == [f"tests/test_dying.py::test_dies: the process ended with {says} while tests/test_dying.py::test_dies was running"]  # fmt: skip
+    name = "tests/test_dying.py::test_dies"
+    assert died == [f"{name}: the process ended with {says} while {name} was running"]
     outcomes = project.outcomes()
     assert outcomes["tests/test_dying.py::test_before"] == "passed"
     assert outcomes["tests/test_dying.py::test_dies"] == "crashed"
@@ -204,7 +205,7 @@ def start_and_await(project: Project, *arguments: str) -> "subprocess.Popen[byte
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: (project.root / "waiting").exists(), process)
+    until((project.root / "waiting").exists, process)
     return process
 
 
@@ -283,7 +284,7 @@ def test_disk_full_while_recording(project: Project) -> None:
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, 16_384)),  # noqa: PLW1509
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, 16_384)),
     )
     assert done.returncode == 3
     assert "the record can't be written" in done.stderr
@@ -484,13 +485,20 @@ def test_a_clock_that_goes_backwards(project: Project) -> None:
 
 # ------------------------------------------------------------------------------------------------ policy
 
-THRESHOLD = '[tool.thebes]\nrequired-gates = ["unit"]\n[tool.thebes.gates.unit]\ncoverage = {}\n[tool.coverage.run]\nsource = ["half"]\n'
+THRESHOLD = """
+[tool.thebes]
+required-gates = ["unit"]
+[tool.thebes.gates.unit]
+coverage = {}
+[tool.coverage.run]
+source = ["half"]
+"""
 
 
 def test_a_change_that_lowers_its_own_threshold(project: Project) -> None:
     project.write(
         {
-            "half/__init__.py": "def used():\n    return 1\n\n\ndef unused():\n    a = 1\n    b = 2\n    return a + b\n",
+            "half/__init__.py": "def used(): return 1\ndef unused():\n    a = 1\n    b = 2\n    return a + b\n",
             "pyproject.toml": THRESHOLD.format(90),
             "tests/test_a.py": "from half import used\ndef test_it(): assert used() == 1\n",
         }

@@ -56,7 +56,7 @@ def _examine(workspace: Workspace) -> Iterable[Finding]:
         discovery = workspace.discovery(path)
         yield from _project(workspace, path, discovery, time.monotonic() - began)
     runs = past_runs(workspace, None)
-    known = max((len(past) for past in runs.values()), default=0)
+    known = max((len(past.runs) for past in runs.values()), default=0)
     where = history_url(workspace)
     if known:
         yield Finding("found", "history", f"{amount(known, 'past run')} in {where}")

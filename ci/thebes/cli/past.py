@@ -2,13 +2,13 @@
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from thebes.history import History, Stamp, read_durations
+from thebes.history import History, PastRun, Stamp, read_durations
 from thebes.repository import branch
 
-from .workspace import Workspace
+from .workspace import Past, Workspace
 
 
 def history_url(workspace: Workspace, given: str | None = None) -> str:
@@ -25,15 +25,20 @@ def open_history(workspace: Workspace, given: str | None = None) -> History:
     return History(history_url(workspace, given))
 
 
-def past_runs(
-    workspace: Workspace, url: str | None, durations: Sequence[Path] = ()
-) -> dict[str, list[Mapping[str, float]]]:
-    """Durations of past runs by project, oldest first: from the files where these are given, else the history."""
+def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] = ()) -> dict[str, Past]:
+    """What past runs say, by project: from the files where these are given, else from the history."""
     if durations:
-        given: list[Mapping[str, float]] = [read_durations(path) for path in durations]
+        given = Past(runs=tuple(read_durations(path) for path in durations))
         return dict.fromkeys(workspace.configs, given)
     with open_history(workspace, url) as history:
-        return {path: [run.tests for run in history.runs(path)] for path in workspace.configs}
+        return {path: _past(history.runs(path)) for path in workspace.configs}
+
+
+def _past(runs: Sequence[PastRun]) -> Past:
+    overheads: dict[str, float] = {}
+    for run in runs:
+        overheads |= {file: imported + fixtures for file, (imported, fixtures) in run.files.items()}
+    return Past(runs=tuple(run.tests for run in runs), overheads=overheads)
 
 
 def stamp(workspace: Workspace, verdict: str) -> Stamp:

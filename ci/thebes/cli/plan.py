@@ -56,7 +56,7 @@ def command(
     if as_json or not out:
         click.echo(encode(plan), nl=False)
     if out:
-        tell(plan, known=any(runs.values()))
+        tell(plan, known=any(past.runs for past in runs.values()))
 
 
 def tell(plan: Plan, *, known: bool) -> None:

@@ -86,7 +86,7 @@ def command(
     plan = assemble(inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons), workspace.commit)
     folder = _folder(workspace, out)
     write_atomic(folder / PLAN, encode(plan))
-    tell(plan, known=any(runs.values()))
+    tell(plan, known=any(past.runs for past in runs.values()))
 
     stop = Stop()
     handle_signals(stop)

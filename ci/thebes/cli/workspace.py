@@ -12,11 +12,18 @@ from thebes.discover import discover
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, find, probe
 from thebes.judge import Policy, from_base, policy
-from thebes.model import Discovery
+from thebes.model import Discovery, Value
 from thebes.plan import ProjectInput
 from thebes.repository import commit, file_at
 
 FOLDER = ".thebes"
+
+
+class Past(Value, frozen=True, kw_only=True):
+    """What past runs of a project say; see ProjectInput."""
+
+    runs: tuple[Mapping[str, float], ...] = ()
+    overheads: Mapping[str, float] = {}
 
 
 class Workspace:
@@ -83,16 +90,14 @@ class Workspace:
         arguments = (*self.configs[project].args, *self.arguments, *extra)
         return discover(self.root / project, self.interpreter(project), arguments, self.environment, full=full)
 
-    def inputs(
-        self, runs: Mapping[str, Sequence[Mapping[str, float]]], gates: Sequence[str] = ()
-    ) -> list[ProjectInput]:
+    def inputs(self, past: Mapping[str, Past], gates: Sequence[str] = ()) -> list[ProjectInput]:
         """What planning needs to know about each project.
 
-        `runs`: durations of past runs by project, oldest first. `gates`: those that were chosen, all if empty.
+        `past`: what past runs say, by project. `gates`: those that were chosen, all if empty.
         """
-        return [self._input(path, runs.get(path, ()), gates) for path in self.configs]
+        return [self._input(path, past.get(path, Past()), gates) for path in self.configs]
 
-    def _input(self, path: str, runs: Sequence[Mapping[str, float]], gates: Sequence[str]) -> ProjectInput:
+    def _input(self, path: str, past: Past, gates: Sequence[str]) -> ProjectInput:
         config = self.configs[path]
         found = self.discovery(path)
         return ProjectInput(
@@ -107,7 +112,8 @@ class Workspace:
                 for gate, settings in config.gates.items()
                 if settings.marker and not settings.paths and (not gates or gate in gates)
             },
-            runs=tuple(runs),
+            runs=past.runs,
+            overheads=past.overheads,
         )
 
     def own_folder(self) -> Path:

@@ -6,9 +6,11 @@ The same input gives the same plan, whatever order files and durations come in.
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
+from math import fsum
 from pathlib import PurePosixPath
 
 import msgspec
@@ -30,13 +32,13 @@ from thebes.model import (
     TaskKind,
     Value,
 )
-from thebes.plugin.thebes_plugin.split import file_key, gate_of
+from thebes.plugin.thebes_plugin.split import gate_of
 
-from .estimate import Estimate
-from .pack import Load, pack
+from .estimate import estimate
+from .pack import Load, loads_of, pack
 
 TEST_FOLDERS = ("tests", "test")
-DEFAULT_SECONDS = 1.0  # of a file nobody knows anything about
+DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
 
 
 class Choice(Value, frozen=True, kw_only=True):
@@ -52,7 +54,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     """All that planning needs to know about one project. `path` is relative to the repository.
 
     `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
-    `runs`: durations of past runs by node id, oldest first.
+    `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
+    setting up the fixtures its tests share take, once in each shard that has a piece of it.
     """
 
     path: str
@@ -63,6 +66,7 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     marked: dict[str, Discovery] = {}
     runs: tuple[Mapping[str, float], ...] = ()
+    overheads: Mapping[str, float] = {}
 
 
 def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Plan:
@@ -155,22 +159,20 @@ class _Part:
 
     def _shards(self, gate: str) -> list[tuple[float, tuple[Piece, ...]]]:
         """The shards of a gate: what each is estimated to take, and its pieces."""
-        loads = _loads(self._files(gate), self.input.runs)
+        loads = {load.file: load for load in _loads(self._files(gate), self.input)}
         if not loads:
             return []
-        known = {load.file: sum(value.seconds for _, value in load.tests) or load.seconds for load in loads}
-        single = {test: value.seconds for load in loads for test, value in load.tests}
-        packed = pack(loads, self._number(sum(known.values())))
-        return [
-            (
-                sum(
-                    known[piece.file] if piece.tests is None else sum(single[test] for test in piece.tests)
-                    for piece in pieces
-                ),
-                pieces,
-            )
-            for pieces in packed
-        ]
+        known = {file: fsum(each.seconds for _, each in load.tests) or load.seconds for file, load in loads.items()}
+        single = {test: each.seconds for load in loads.values() for test, each in load.tests}
+        packed = pack(list(loads.values()), self._number(fsum(known.values())))
+        holders = Counter(piece.file for pieces in packed for piece in pieces)
+
+        def expected(piece: Piece) -> float:
+            if not piece.tests:  # all of the file, or the part that the hash will give it
+                return known[piece.file] / holders[piece.file] + loads[piece.file].overhead
+            return fsum(single[test] for test in piece.tests) + loads[piece.file].overhead
+
+        return [(fsum(expected(piece) for piece in pieces), pieces) for pieces in packed]
 
     def _number(self, total: float) -> int:
         """How many shards: as asked, as configured, or as many as the target time wants."""
@@ -184,13 +186,13 @@ class _Part:
         return max(1, min(self.config.max_shards, math.ceil(total / target))) if target else 1
 
     def _pytest_tasks(self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]) -> Iterable[Task]:
-        for index, (estimate, pieces) in enumerate(shards, 1):
+        for index, (expected, pieces) in enumerate(shards, 1):
             yield Task(
                 id=f"{suite}-{index}of{len(shards)}",
                 suite=suite,
                 kind=TaskKind.PYTEST,
                 wave=WAVES[gate],
-                estimate=round(estimate, 3),
+                estimate=round(expected, 3),
                 index=index,
                 of=len(shards),
                 pieces=pieces,
@@ -237,27 +239,12 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
     return {gate: tuple(sorted(claims[gate])) for gate in GATES if gate in claims}
 
 
-def _loads(files: Sequence[str], runs: Sequence[Mapping[str, float]]) -> list[Load]:
-    """What each file is expected to take. Its tests are those of the newest run that knows the file."""
-    latest: dict[str, dict[str, float]] = {}
-    wanted = frozenset(files)
-    for run in reversed(runs):
-        found: dict[str, dict[str, float]] = {}
-        for test, duration in run.items():
-            file = file_key(test)
-            if file in wanted and file not in latest:
-                found.setdefault(file, {})[test] = duration
-        latest.update(found)
-    sums = sorted(sum(tests.values()) for tests in latest.values())
-    usual = sums[len(sums) // 2] if sums else DEFAULT_SECONDS
-    return [
-        Load(
-            file=file,
-            tests=tuple((test, Estimate(value)) for test, value in sorted(latest.get(file, {}).items())),
-            seconds=usual,
-        )
-        for file in files
-    ]
+def _loads(files: Sequence[str], project: ProjectInput) -> list[Load]:
+    """What each file is expected to take, and what it costs once more in every further shard."""
+    measured = project.overheads
+    usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
+    overheads = {file: measured.get(file, usual) for file in files}
+    return loads_of(estimate(project.runs, files=files), files, overheads)
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:

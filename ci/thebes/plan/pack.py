@@ -1,40 +1,196 @@
-from collections.abc import Sequence
+"""Files to shards: cut as little as balance needs, then pack. Pure; the order of the input does not matter.
+
+Whole files are packed, and files longer than a quarter of the ideal shard in chunks of about that length: a
+long piece is a large bet on one estimate. If shards are then not even enough, other cuts are tried; the
+shortest longest shard wins, the first tried if they are equal. A new file that may be long is shared out by
+the hash of its tests.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import ceil, fsum, inf
 from typing import NamedTuple
 
 from thebes.model import Piece
+from thebes.plan.bins import Bins, fill, improve
+from thebes.plan.estimate import FileEstimates
+from thebes.plan.units import Grain, Load, Part, Ties, Unit, divide, length, ties
 
-from .estimate import Estimate
+__all__ = ["Load", "loads_of", "lower_bound", "pack"]
+
+_LEVELS = 8  # times that chunks are halved
+_EVEN = 0.0003  # a plan this near to the lower bound is not improved further
+_OPEN_ABOVE = 0.005  # classes and families are opened only where the best plan is longer than this
+_FEW, _FEW_OF_ALL = 4, 0.1  # as many new files, or this share, are shared out; the errors of more cancel out
+_FREE = Ties()
 
 
-class Load(NamedTuple):
-    file: str
-    tests: tuple[tuple[str, Estimate], ...] = ()
-    seconds: float = 0.0
-    overhead: float = 0.0
+def loads_of(
+    estimates: FileEstimates, files: Iterable[str], overheads: Mapping[str, float] | None = None
+) -> list[Load]:
+    """What each file is expected to take; `overheads` are seconds by file, see Load."""
+    loads = []
+    for file in files:
+        whole = estimates.of_file(file)
+        overhead = overheads.get(file, 0.0) if overheads else 0.0
+        loads.append(Load(file, estimates.tests.get(file, ()), whole.seconds, overhead, whole.spread))
+    return loads
 
 
-def pack(loads: Sequence[Load], shards: int) -> tuple[tuple[Piece, ...], ...]:
-    total = sum(sum(e.seconds for _, e in load.tests) or load.seconds for load in loads)
-    units = []
-    for load in sorted(loads):
-        seconds = sum(e.seconds for _, e in load.tests) or load.seconds
-        if len(load.tests) > 1 and seconds > total / shards / 4:
-            groups: dict[str, list[tuple[str, Estimate]]] = {}
-            for test, e in load.tests:
-                groups.setdefault(test.split("::")[1].split("[")[0], []).append((test, e))
-            units += [(sum(e.seconds for _, e in g), load.file, [t for t, _ in g]) for g in groups.values()]
-        else:
-            units.append((seconds, load.file, None))
-    bins = [[0.0, i, {}] for i in range(shards)]
-    for seconds, file, tests in sorted(units, key=lambda u: (-u[0], u[1], u[2] or [])):
-        best = min(bins, key=lambda b: (b[0], b[1]))
-        best[0] += seconds
-        if tests is None:
-            best[2][file] = None
-        else:
-            best[2].setdefault(file, []).extend(tests)
+def pack(
+    loads: Sequence[Load],
+    shards: int,
+    *,
+    speeds: Sequence[float] | None = None,
+    keep_whole: Collection[str] = (),
+    together: Callable[[str], str | None] | None = None,
+    open_classes: bool = True,
+    chunk: float = 0.25,
+) -> tuple[tuple[Piece, ...], ...]:
+    """The pieces of each shard, longest shard first; never an empty one, so possibly fewer than `shards`.
+
+    A piece without tests (`()`, not None) belongs to a new file whose tests go by their hash. `speeds` are
+    the machines' (1 is the one whose seconds the loads are in): then shard i is for the i-th of them, and
+    where fewer shards come back the slowest machines were left out. Files in `keep_whole` are never cut;
+    tests to which `together` gives one name share a shard, also across files. `open_classes` permits
+    cutting inside a class, or the parametrized tests of one function, where it alone is too long for
+    balance. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
+    ones hold better against stale timings and import files more often.
+    """
+    ordered = sorted(loads, key=lambda load: load.file)
+    tied = ties(ordered, keep_whole, together)
+    machines = tuple(speeds) if speeds is not None else (1.0,) * shards
+    rules = _Rules(machines, tied, chunk, open_classes)
+    bins = _all_in_use(ordered, rules)
+    order: Sequence[int] = range(len(bins.units))
+    if speeds is None:
+        order = sorted(order, key=lambda shard: (-bins.finish[shard], shard))
+    sizes = {load.file: len(load.tests) for load in ordered}
+    return tuple(_pieces(bins.units[shard], sizes) for shard in order)
+
+
+class _Rules(NamedTuple):
+    """How to pack: machines by speed, what is tied, and how finely to cut."""
+
+    speeds: tuple[float, ...]
+    tied: Ties
+    chunk: float
+    open_classes: bool
+
+
+def _all_in_use(loads: Sequence[Load], rules: _Rules) -> Bins:
+    """The best packing in which no shard is empty."""
+    bound = lower_bound(loads, rules.speeds, rules.tied)
+    longest = bound * rules.chunk
+    new = _uncertain(loads, longest, rules.tied)
+    if new:
+        bins = _best([load for load in loads if load.file not in new], rules, bound)
+        if all(bins.units):
+            for load in new.values():
+                _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
+            return bins
+    bins = _best(loads, rules, bound)
+    while bins.units and not all(bins.units):
+        rules = rules._replace(speeds=_fastest(rules.speeds, len(bins.units) - bins.units.count([])))
+        bins = _best(loads, rules, lower_bound(loads, rules.speeds, rules.tied))
+    return bins
+
+
+def _fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
+    """The `count` fastest, in the order given."""
+    kept = sorted(range(len(machines)), key=lambda machine: (-machines[machine], machine))[:count]
+    return tuple(machines[machine] for machine in sorted(kept))
+
+
+def _uncertain(loads: Sequence[Load], longest: float, tied: Ties) -> dict[str, Load]:
+    """Files that nothing is known about and that may take more than `longest` seconds, if they are few."""
+    new = [load for load in loads if not load.tests]
+    if len(new) > max(_FEW, _FEW_OF_ALL * len(loads)):
+        return {}
+    return {
+        load.file: load
+        for load in new
+        if load.spread > 0 and load.seconds + load.spread > longest > 0 and load.file not in tied.whole
+    }
+
+
+def _share_out(bins: Bins, load: Load, parts: int) -> None:
+    """Let the least loaded shards hold a part of the file each; which tests, their hash will tell."""
+    least = sorted(range(len(bins.finish)), key=lambda shard: (bins.finish[shard], shard))[:parts]
+    tests = () if len(least) > 1 else None
+    for shard in least:
+        bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),)), shard)
+
+
+def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> Bins:
+    """The shortest packing, classes opened if that is allowed and needed."""
+    best = _first(_intact(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
+    if rules.open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
+        opened = _first(_opened(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
+        best = min(best, opened, key=lambda bins: bins.makespan)
+    return best
+
+
+def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: float) -> Bins:
+    """The shortest packing of those that the grains give, the first of about equal ones; `goal` is good
+    enough.
+    """
+    overheads = {load.file: load.overhead for load in loads if load.overhead}
+    best: Bins | None = None
+    for grain in grains:
+        bins = fill(divide(loads, grain, rules.tied), rules.speeds, overheads)
+        improve(bins, goal)
+        if best is None or bins.makespan < best.makespan * (1 - _EVEN):
+            best = bins
+        if best.makespan <= goal or _stuck(bins, grain):
+            break
+    return best or Bins(rules.speeds, overheads)
+
+
+def _stuck(bins: Bins, grain: Grain) -> bool:
+    """The longest shard holds one thing only, and the grain would have cut it if it could be cut."""
+    units = bins.units[bins.longest]
+    return len(units) == 1 and units[0].seconds > 2 * grain.chunk
+
+
+def _intact(ideal: float, chunk: float) -> Iterator[Grain]:
+    """As asked; coarser, in case that importing files again costs too much; then finer."""
+    yield Grain(ideal * chunk)
+    yield Grain(ideal)
+    yield Grain(inf)
+    for level in range(1, _LEVELS):
+        yield Grain(ideal * chunk / 2**level)
+
+
+def _opened(ideal: float, chunk: float) -> Iterator[Grain]:
+    """Classes and families opened, at first only those that are longer than a shard."""
+    for level in range(_LEVELS):
+        longest = ideal / 2**level
+        yield Grain(min(longest, ideal * chunk), longest, longest)
+
+
+def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:
+    """No plan can end sooner, in seconds: all shared out evenly, or the longest indivisible thing alone."""
+    if not speeds:
+        return 0.0
+    total = fsum(length(load) + load.overhead for load in loads)
+    longest = max((_indivisible(load, tied) for load in loads), default=0.0)
+    return max(total / fsum(speeds), longest / max(speeds))
+
+
+def _indivisible(load: Load, tied: Ties) -> float:
+    if not load.tests or load.file in tied.whole:
+        return length(load) + load.overhead
+    return max(each.seconds for _, each in load.tests) + load.overhead
+
+
+def _pieces(units: Sequence[Unit], sizes: Mapping[str, int]) -> tuple[Piece, ...]:
+    """The parts in a shard, joined by file and sorted; a file of which all is there is whole."""
+    tests: dict[str, list[str]] = {}
+    whole = set()
+    for part in (part for unit in units for part in unit.parts):
+        tests.setdefault(part.file, []).extend(part.tests or ())
+        if part.tests is None or len(tests[part.file]) == sizes[part.file] > 0:
+            whole.add(part.file)
     return tuple(
-        tuple(Piece(file=f, tests=None if t is None else tuple(sorted(t))) for f, t in sorted(b[2].items()))
-        for b in bins
-        if b[2]
+        Piece(file=file, tests=None if file in whole else tuple(sorted(tests[file]))) for file in sorted(tests)
     )

@@ -1,0 +1,147 @@
+"""The packer: nothing lost or doubled, nothing cut that must not be, never worse than whole files."""
+
+import heapq
+from collections.abc import Sequence
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thebes.model import Piece
+from thebes.plan.estimate import Estimate
+from thebes.plan.pack import Load, lower_bound, pack
+
+Shards = tuple[tuple[Piece, ...], ...]
+
+NAMES = [
+    "test_a",
+    "test_b[1]",
+    "test_b[2]",
+    "test_b[x::y]",
+    "TestC::test_d",
+    "TestC::test_e[1]",
+    "TestC::test_e[2]",
+]
+EVEN = 0.0003  # where the packer stops improving
+SECONDS = st.floats(min_value=0, max_value=100)
+
+
+@st.composite
+def suites(draw: st.DrawFn) -> list[Load]:
+    """Up to twelve files, some of them unknown to the history."""
+    loads = []
+    for number in range(draw(st.integers(1, 12))):
+        file = f"tests/d{number % 3}/test_{number}.py"
+        names = draw(st.lists(st.sampled_from(NAMES), unique=True))
+        tests = tuple((f"{file}::{name}", Estimate(draw(SECONDS))) for name in names)
+        loads.append(Load(file, tests, draw(SECONDS), draw(st.sampled_from([0.0, 0.5, 20.0]))))
+    return loads
+
+
+def seconds(loads: Sequence[Load], shards: Shards) -> list[float]:
+    """What each shard takes, overhead included."""
+    known = {load.file: load for load in loads}
+    return [sum(_piece(known[piece.file], piece) for piece in shard) for shard in shards]
+
+
+def _piece(load: Load, piece: Piece) -> float:
+    wanted = None if piece.tests is None else set(piece.tests)
+    if not load.tests:
+        return load.overhead + load.seconds
+    return load.overhead + sum(each.seconds for name, each in load.tests if wanted is None or name in wanted)
+
+
+def by_file(loads: Sequence[Load], shards: int) -> float:
+    """Makespan of whole files, longest first."""
+    heap = [0.0] * shards
+    for load in sorted(seconds(loads, tuple((Piece(file=load.file),) for load in loads)), reverse=True):
+        heapq.heapreplace(heap, heap[0] + load)
+    return max(heap)
+
+
+@given(suites(), st.integers(1, 9), st.none() | st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=9))
+@settings(deadline=None)
+def test_every_test_is_in_exactly_one_shard(loads: list[Load], shards: int, speeds: list[float] | None) -> None:
+    plan = pack(loads, shards, speeds=speeds and speeds[:shards])
+    assert 1 <= len(plan) <= shards
+    assert all(plan)
+    for load in loads:
+        held = [piece.tests for shard in plan for piece in shard if piece.file == load.file]
+        if held != [None]:
+            names = [name for tests in held for name in tests or ("whole and cut",)]
+            assert sorted(names) == sorted(name for name, _ in load.tests)
+            assert len(held) > 1
+
+
+@given(suites(), st.integers(1, 9), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_the_input_does_not_matter(loads: list[Load], shards: int, random: Random) -> None:
+    shuffled = [load._replace(tests=tuple(random.sample(load.tests, len(load.tests)))) for load in loads]
+    random.shuffle(shuffled)
+    assert pack(shuffled, shards) == pack(loads, shards)
+
+
+@given(suites(), st.integers(1, 9))
+@settings(deadline=None)
+def test_never_longer_than_whole_files_longest_first(loads: list[Load], shards: int) -> None:
+    plan = pack(loads, shards)
+    longest = max(seconds(loads, plan))
+    assert longest <= by_file(loads, shards) * (1 + EVEN)
+    assert longest >= lower_bound(loads, [1.0] * shards) * (1 - 1e-9)
+
+
+@given(suites(), st.integers(1, 9))
+@settings(deadline=None)
+def test_classes_and_families_stay_whole_when_asked(loads: list[Load], shards: int) -> None:
+    homes: dict[str, set[int]] = {}
+    for index, shard in enumerate(pack(loads, shards, open_classes=False)):
+        for piece in shard:
+            for name in piece.tests or ():
+                top = name.removeprefix(piece.file + "::").partition("[")[0].partition("::")[0]
+                homes.setdefault(f"{piece.file}::{top}", set()).add(index)
+    assert all(len(shards) == 1 for shards in homes.values())
+
+
+@given(suites(), st.integers(1, 9), st.sets(st.integers(0, 11)))
+@settings(deadline=None)
+def test_groups_share_a_shard_across_files_and_kept_files_stay_whole(
+    loads: list[Load], shards: int, kept: set[int]
+) -> None:
+    whole = {load.file for number, load in enumerate(loads) if number in kept}
+    grouped = {"test_a": "one", "TestC::test_d": "two"}
+    plan = pack(loads, shards, keep_whole=whole, together=lambda test: grouped.get(test.partition("::")[2]))
+    sizes = {load.file: load.tests for load in loads}
+    homes: dict[str, set[int]] = {}
+    for index, shard in enumerate(plan):
+        for piece in shard:
+            assert piece.tests is None or piece.file not in whole
+            names = [name for name, _ in sizes[piece.file]] if piece.tests is None else piece.tests
+            for name in names if piece.file not in whole else ():
+                if group := grouped.get(name.partition("::")[2]):
+                    homes.setdefault(group, set()).add(index)
+    assert all(len(where) == 1 for where in homes.values())
+
+
+def test_a_fast_machine_gets_more_and_none_is_left_without_work() -> None:
+    loads = [Load(f"{number}.py", seconds=1.0) for number in range(90)]
+    assert [len(shard) for shard in pack(loads, 3, speeds=[1.0, 0.5, 3.0])] == [20, 10, 60]
+    assert pack([], 3) == ()
+    assert pack(loads[:1], 3, speeds=[1.0, 0.5, 3.0]) == ((Piece(file="0.py"),),)
+
+
+def test_a_file_is_not_cut_where_importing_it_again_costs_more_than_it_saves() -> None:
+    tests = tuple((f"a.py::test_{number}", Estimate(1.0)) for number in range(10))
+    assert pack([Load("a.py", tests, overhead=11.0)], 2) != ((Piece(file="a.py"),),)
+    other = Load("b.py", seconds=12.0)
+    assert pack([Load("a.py", tests, overhead=11.0), other], 2) == (
+        (Piece(file="a.py"),),
+        (Piece(file="b.py"),),
+    )
+
+
+def test_a_new_file_that_may_be_long_goes_by_the_hash_of_its_tests() -> None:
+    known = [Load(f"{number:02}.py", ((f"{number:02}.py::t", Estimate(1.0)),)) for number in range(80)]
+    plan = pack([*known, Load("new.py", seconds=1.0, spread=9.0)], 8)
+    held = [piece for shard in plan for piece in shard if piece.file == "new.py"]
+    assert held == [Piece(file="new.py", tests=())] * 4
+    assert pack([*known, Load("new.py", seconds=1.0, spread=1.0)], 8)[0][-1] == Piece(file="new.py")
