@@ -203,8 +203,7 @@ def test_reruns_are_kept_and_called_flaky(project: Project) -> None:
         {
             "pytest.ini": "[pytest]\naddopts = --reruns 2\n",
             "tests/test_flaky.py": """
-            from importlib.util import find_spec
-from pathlib import Path
+            from pathlib import Path
             def test_flaky():
                 counter = Path(__file__).with_suffix(".count")
                 count = int(counter.read_text()) if counter.exists() else 0

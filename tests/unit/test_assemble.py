@@ -1,0 +1,85 @@
+"""The plan of a repository: deterministic, complete, no empty task, ids fit for file and artifact names."""
+
+import random
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thebes.codec import encode
+from thebes.config import Config, GateConfig
+from thebes.model import Discovery, Options, Plan, TestFile
+from thebes.plan import Choice, ProjectInput, assemble
+
+files = st.lists(
+    st.from_regex(r"tests/(unit/|integration/|)test_[a-z]{1,3}\.py", fullmatch=True), unique=True, min_size=1
+)
+
+
+def project(names: list[str], config: Config, runs: tuple[dict[str, float], ...]) -> ProjectInput:
+    found = Discovery(
+        rootdir="/r",
+        inipath=None,
+        python="3.12",
+        pytest="9.0.0",
+        plugins={},
+        options=Options(),
+        files=tuple(TestFile(key=name, path=name) for name in names),
+    )
+    return ProjectInput(path=".", rootdir=".", inipath=None, config=config, discovery=found, runs=runs)
+
+
+def shuffled(run: dict[str, float], chance: random.Random) -> dict[str, float]:
+    return dict(chance.sample(list(run.items()), len(run)))
+
+
+@settings(deadline=None)
+@given(st.data(), files, st.integers(1, 9), st.randoms(use_true_random=False))
+def test_a_plan(data: st.DataObject, names: list[str], shards: int, chance: random.Random) -> None:
+    tests = st.sampled_from([f"{name}::{test}" for name in names for test in ("test_a", "test_b[1]", "TestC::test_d")])
+    runs = tuple(data.draw(st.lists(st.dictionaries(tests, st.floats(0, 100)), max_size=3)))
+    config = Config(gates={"quality": GateConfig(checks=("ruff check .", "ruff format .", "ruff check ."))})
+    choice = Choice(shards=shards)
+    plan = assemble([project(names, config, runs)], choice, "c0ffee")
+    other = chance.sample(names, len(names))
+    again = assemble([project(other, config, tuple(shuffled(run, chance) for run in runs))], choice, "c0ffee")
+    assert encode(again) == encode(plan)
+    whole_and_disjoint(plan, names)
+
+
+def whole_and_disjoint(plan: Plan, names: list[str]) -> None:
+    ids = [task.id for task in plan.tasks]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in ids)
+    seen: dict[str, list[tuple[str, ...] | None]] = {}
+    for task in plan.tasks:
+        assert bool(task.pieces) != bool(task.command)
+        for piece in task.pieces:
+            seen.setdefault(piece.file, []).append(piece.tests)
+    assert sorted(seen) == sorted(names)
+    for parts in seen.values():
+        if None in parts:
+            assert parts == [None]
+        known = [test for tests in parts for test in tests or ()]
+        assert len(set(known)) == len(known)
+
+
+def test_gates_follow_folders_and_configuration() -> None:
+    names = ["tests/unit/test_a.py", "pkg/tests/database/test_b.py", "tests/test_c.py", "slow/test_d.py"]
+    config = Config(gates={"performance": GateConfig(paths=("slow",))})
+    plan = assemble([project(names, config, ())], Choice(shards=1), "")
+    assert {task.suite: [piece.file for piece in task.pieces] for task in plan.tasks} == {
+        "unit-py3.12": ["tests/test_c.py", "tests/unit/test_a.py"],
+        "database-py3.12": ["pkg/tests/database/test_b.py"],
+        "performance-py3.12": ["slow/test_d.py"],
+    }
+    assert [task.wave for task in plan.tasks] == [1, 2, 4]
+
+
+def test_the_target_time_sets_the_number_of_shards() -> None:
+    names = [f"tests/test_{n}.py" for n in range(20)]
+    runs = ({f"{name}::test_it": 30.0 for name in names},)
+    plan = assemble([project(names, Config(target="2m", max_shards=4), runs)], Choice(), "")
+    assert len(plan.tasks) == 4  # five would be needed
+    plan = assemble([project(names, Config(), runs)], Choice(target=60.0), "")
+    assert len(plan.tasks) == 10

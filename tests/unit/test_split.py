@@ -1,0 +1,65 @@
+"""Which shard runs which test: every test exactly one, whatever was known when the plan was made."""
+
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thebes.plugin.thebes_plugin.split import Cut, atom, family, gate_of, stable_hash
+
+names = st.text("ab_[]:.-x", min_size=1, max_size=8).filter(lambda name: name[0] not in "[:")
+tests = st.lists(names, min_size=1, max_size=2).map("::".join)
+pieces = st.lists(st.lists(tests, max_size=5), min_size=1, max_size=5)
+
+
+@given(pieces, st.lists(tests))
+def test_every_test_of_a_cut_file_has_exactly_one_owner(planned: list[list[str]], unknown: list[str]) -> None:
+    cut = Cut("tests/test_a.py", planned)
+    for test in [*unknown, *(test for piece in planned for test in piece)]:
+        assert 0 <= cut.owner(test) < len(planned)
+    once = {test: rank for rank, piece in enumerate(planned) for test in piece}
+    assert all(cut.owner(test) == rank for test, rank in once.items())
+
+
+@given(pieces, st.text("abc", min_size=1), st.lists(st.text(), min_size=1))
+def test_an_unknown_family_stays_together(planned: list[list[str]], name: str, parameters: list[str]) -> None:
+    cut = Cut("tests/test_a.py", planned)
+    known = {test for piece in planned for test in piece}
+    owners = {
+        cut.owner(f"new_{name}[{parameter}]") for parameter in parameters if f"new_{name}[{parameter}]" not in known
+    }
+    assert len(owners) <= 1
+
+
+def test_a_new_method_follows_its_class_if_that_is_in_one_place() -> None:
+    cut = Cut("tests/test_a.py", [["TestA::test_x", "test_f"], ["TestB::test_y"], ["TestB::test_z"]])
+    assert cut.owner("TestA::test_new") == 0
+    assert cut.owner("TestB::test_new") == stable_hash("tests/test_a.py::TestB::test_new", 3)
+    assert cut.owner("test_new") == stable_hash("tests/test_a.py::test_new", 3)
+
+
+def test_the_hash_is_the_same_in_every_process() -> None:
+    code = "from thebes.plugin.thebes_plugin.split import stable_hash; print(stable_hash('tests/test_ü.py', 1000))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert found == {str(stable_hash("tests/test_ü.py", 1000))}
+
+
+def test_parts_of_ids() -> None:
+    assert family("TestA::test_x[a::b[c]]") == "TestA::test_x"
+    assert atom("TestA::TestInner::test_x[1]") == "TestA"
+    assert atom("test_x[a::b]") == "test_x"
+
+
+def test_the_longest_claim_wins() -> None:
+    claims = {"unit": ["tests"], "integration": ["tests/integration", "tests/test_end.py"]}
+    assert gate_of("tests/integration/test_a.py", claims, "unit") == "integration"
+    assert gate_of("tests/integration_helpers/test_a.py", claims, "quality") == "unit"
+    assert gate_of("tests/test_end.py", claims, "quality") == "integration"
+    assert gate_of("src/test_a.py", claims, "quality") == "quality"
+    assert gate_of("anything", {"contract": ["."]}, "unit") == "contract"
