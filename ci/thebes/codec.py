@@ -21,7 +21,8 @@ _plan = msgspec.json.Decoder(Plan)
 _verdict = msgspec.json.Decoder(Verdict)
 _line: msgspec.json.Decoder[RecordLine] = msgspec.json.Decoder(RecordLine)
 
-decode_line = _line.decode
+decode_line = _line.decode  # raises one of UNDECODABLE
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last: brackets without end
 
 
 class _Versioned(msgspec.Struct):
@@ -54,13 +55,13 @@ def decode_verdict(data: bytes, source: str) -> Verdict:
 def _decode(decoder: msgspec.json.Decoder[T], data: bytes, source: str) -> T:
     try:
         found = msgspec.json.decode(data, type=_Versioned).schema
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FormatError(f"{source}: {error}") from None
     if found != FORMAT:
         raise FormatError(f"{source}: format {found}, this version reads format {FORMAT}")
     try:
         return decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FormatError(f"{source}: {error}") from None
 
 

@@ -5,20 +5,23 @@ import re
 import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import msgspec
 
 from .errors import InputError
 from .model import GATES
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """Base of all tables; keys are written with hyphens."""
+
+
+T = TypeVar("T", bound=Section)
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
@@ -73,17 +76,26 @@ def parse(text: str, source: str) -> Config:
     """The configuration in the text of a pyproject.toml. InputError names the key, what was found and expected."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also an integer that is too long, nesting that is too deep
         raise InputError(f"{source}: not TOML: {error}") from None
-    table = document.get("tool", {}).get("thebes", {})
+    tool = document.get("tool", {})
+    if not isinstance(tool, dict):
+        raise InputError(f"{source}: tool: expected a table, found {tool!r}")
+    table = tool.get("thebes", {})
     _refuse_unknown(table, f"{source}: tool.thebes")
-    try:
-        config = msgspec.convert(table, Config)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        raise InputError(f"{source}: tool.thebes{where.rstrip('`')}: {what}") from None
+    for name, gate in table.get("gates", {}).items():  # apart, because msgspec does not tell the gate's name
+        _convert(gate, GateConfig, f"{source}: tool.thebes.gates.{name}")
+    config = _convert(table, Config, f"{source}: tool.thebes")
     _refuse_values(config, f"{source}: tool.thebes")
     return config
+
+
+def _convert(table: Any, kind: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        raise InputError(f"{where}{place.rstrip('`')}: {what}") from None
 
 
 def _refuse_unknown(table: Any, where: str) -> None:
@@ -124,12 +136,22 @@ def _refuse_values(config: Config, where: str) -> None:
         if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
             raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
     _refuse_numbers(config, where)
-    for python in config.python:
-        if not re.fullmatch(r"3\.\d+", python):
-            raise InputError(f'{where}.python: {python!r} is not a version such as "3.12"')
-    for project in config.projects:
-        if Path(project).is_absolute() or ".." in Path(project).parts:
-            raise InputError(f"{where}.projects: {project!r} is not a folder inside the repository")
+    for version in config.python:
+        python(version, f"{where}.python")
+    _refuse_projects(config.projects, f"{where}.projects")
+
+
+def _refuse_projects(projects: Sequence[str], where: str) -> None:
+    if not projects:
+        raise InputError(f'{where}: an empty list; expected folders, "." for the repository itself')
+    for project in projects:
+        path = PurePosixPath(project)
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(f"{where}: {project!r} is not a folder inside the repository")
+        if path.as_posix() != project:
+            raise InputError(f"{where}: {project!r} has a plainer form; write {path.as_posix()!r}")
+        if projects.count(project) > 1:
+            raise InputError(f"{where}: {project!r} stands there {projects.count(project)} times")
 
 
 def _refuse_numbers(config: Config, where: str) -> None:
@@ -153,6 +175,13 @@ def seconds(text: str, where: str) -> float:
 
 def workers(text: str, where: str) -> str:
     """ "auto" or a number from 0. InputError names `where`."""
-    if text != "auto" and not text.isdecimal():
+    if text != "auto" and not re.fullmatch(r"[0-9]{1,4}", text):
         raise InputError(f'{where}: {text!r} is neither "auto" nor a number')
+    return text
+
+
+def python(text: str, where: str) -> str:
+    """A version as in "3.12". InputError names `where`."""
+    if not re.fullmatch(r"3\.[0-9]{1,2}", text):
+        raise InputError(f'{where}: {text!r} is not a version such as "3.12"')
     return text

@@ -89,13 +89,14 @@ class Piece(Value, frozen=True, kw_only=True):
 
 class Project(Value, frozen=True, kw_only=True):
     """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders.
-    `fail_under` is the project's own demand on its total coverage, in percent."""
+    `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent."""
 
     path: str
     rootdir: str
     inipath: str | None
     args: tuple[str, ...] = ()
     claims: dict[str, tuple[str, ...]] = {}
+    measured: bool = False
     fail_under: float | None = None
 
 

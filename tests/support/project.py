@@ -48,6 +48,8 @@ class Project:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dedent(text).removeprefix("\n"), "utf-8")
+            for stale in path.parent.glob(f"__pycache__/{path.stem}.*"):
+                stale.unlink()  # a file may be rewritten faster than its time can tell
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """A clean environment in which the Python that runs these tests is the active one."""
@@ -57,7 +59,6 @@ class Project:
             **GIT,
             "PATH": f"{python}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": sys.prefix,
-            "PYTHONDONTWRITEBYTECODE": "1",  # files are rewritten faster than their times tell
             **(more or {}),
         }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from thebes.config import seconds, workers
+from thebes.config import python, seconds, workers
 from thebes.model import GATES
 
 F = Callable[..., Any]
@@ -22,6 +22,10 @@ def _seconds(_context: click.Context, parameter: click.Parameter, value: str | N
 
 def _workers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     return None if value is None else workers(value, "--workers")
+
+
+def _pythons(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(python(text, "--python") for text in value)
 
 
 gates = click.option(
@@ -58,6 +62,14 @@ worker_count = click.option(
 )
 limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
 base = click.option("--base", metavar="REF", help="The commit whose policy a change is held against.")
+pythons = click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    callback=_pythons,
+    metavar="X.Y",
+    help="For this Python; may be given several times.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 plan_file = click.option(

@@ -21,13 +21,7 @@ from .workspace import Workspace
 @options.durations
 @options.history
 @options.interpreter
-@click.option(
-    "--python",
-    "pythons",
-    multiple=True,
-    metavar="X.Y",
-    help="Plan for this Python; may be given several times.",
-)
+@options.pythons
 @click.option("--out", type=options.path(), metavar="FILE", help="Where the plan goes [standard output].")
 @options.as_json
 @options.arguments

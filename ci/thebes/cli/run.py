@@ -41,13 +41,7 @@ PLAN = "plan.json"
 @options.durations
 @options.history
 @options.interpreter
-@click.option(
-    "--python",
-    "pythons",
-    multiple=True,
-    metavar="X.Y",
-    help="Run under this Python; may be given several times.",
-)
+@options.pythons
 @options.limit
 @options.base
 @options.as_json

@@ -17,6 +17,8 @@ from thebes.plan import ProjectInput
 from thebes.repository import commit, file_at
 
 FOLDER = ".thebes"
+# What concerns the whole repository: refused in a project's own file, where nothing would read it.
+ROOT_ONLY = ("projects", "max_shards", "workers", "task_limit", "history")
 
 
 class Past(Value, frozen=True, kw_only=True):
@@ -47,6 +49,10 @@ class Workspace:
             raise InputError(f"{self.root / 'pyproject.toml'}: tool.thebes.projects: no folder {path!r}")
         own = load(self.root / path)
         root = self.config
+        for key in ROOT_ONLY:
+            if getattr(own, key) != getattr(Config(), key):
+                name = key.replace("_", "-")
+                raise InputError(f"{self.root / path / 'pyproject.toml'}: tool.thebes.{name}: counts in the root only")
         return msgspec.structs.replace(
             own,
             python=own.python or root.python,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from thebes.codec import read_bytes, write_atomic
+from thebes.codec import UNDECODABLE, read_bytes, write_atomic
 from thebes.errors import FormatError
 
 
@@ -15,7 +15,7 @@ def read_durations(path: Path) -> dict[str, float]:
     """Seconds by node id. FormatError if the file is not an object of numbers from 0."""
     try:
         durations = msgspec.json.decode(read_bytes(path), type=dict[str, float])
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FormatError(f"{path}: not a file of test durations: {error}") from None
     for test, value in durations.items():
         if not (math.isfinite(value) and value >= 0):

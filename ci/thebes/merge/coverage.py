@@ -34,7 +34,8 @@ def combine(
             for gate in (suite.gate, ""):
                 data.setdefault((suite.project, gate), []).append(file)
     for position, ((project, gate), files) in enumerate(sorted(data.items())):
-        name = COVERAGE if (project, gate) == (".", "") else f"{COVERAGE}.{position}"
+        # Not .coverage.N: coverage.py takes that for a part of .coverage.
+        name = COVERAGE if (project, gate) == (".", "") else f"{COVERAGE}-{position}"
         tool = Tool(_python(pythons.get(project)), repository / project, (out / name).resolve())
         percent, text = _total(tool, files)
         yield project, gate, percent, text
@@ -72,6 +73,7 @@ def _total(tool: Tool, files: Sequence[Path]) -> tuple[float | None, str]:
     """Percentage over `files`, or None and why it can't be told."""
     if not files:
         return None, "no task left coverage data; is pytest-cov installed where the tests run?"
+    tool.data.unlink(missing_ok=True)  # of an earlier merge
     done = tool("combine", "--keep", "-q", *(str(file.resolve()) for file in files))
     if done.returncode:
         return None, _last_line(done.stdout)

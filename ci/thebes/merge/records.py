@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from thebes.codec import decode_line
+from thebes.codec import UNDECODABLE, decode_line
 from thebes.model import (
     FORMAT,
     Closing,
@@ -65,7 +65,7 @@ def header(path: Path) -> Header | str:
         line = decode_line(first)
     except OSError as error:
         return error.strerror or "can't be read"
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         return f"its first line is not a header: {error}"
     if not isinstance(line, Header):
         return f"its first line is of kind {type(line).__name__.lower()}, not header"
@@ -121,7 +121,7 @@ def read(path: Path, first: Header, sinks: Sinks) -> Facts:
         for count, raw in enumerate(_lines(file.readline)):
             try:
                 line = decode_line(raw if raw.endswith(b"\n") else b"")  # a line is whole with its line feed
-            except msgspec.MsgspecError as error:
+            except UNDECODABLE as error:
                 facts.broken = facts.broken or f"line {count + 1}: {error}"
                 continue
             if isinstance(line, Start):

@@ -115,6 +115,7 @@ class _Part:
             inipath=given.inipath,
             args=given.args,
             claims=self.claims,
+            measured=given.discovery.options.coverage,
             fail_under=given.discovery.options.fail_under,
         )
 

@@ -109,7 +109,7 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
 def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
     """The plain run's own command line, with our plug-in beside it."""
     command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
-    if suite.coverage:
+    if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
     if attempt.workers is not None:
         command += ["-n", str(attempt.workers)]

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from thebes.codec import decode_line
+from thebes.codec import UNDECODABLE, decode_line
 from thebes.model import Collected, End, Start
 
 RED = frozenset({"failed", "error", "crashed"})
@@ -41,7 +39,7 @@ class Watch:
     def _take(self, raw: bytes) -> None:
         try:
             line = decode_line(raw)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return  # merging will name it
         match line:
             case Start():

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from .arguments import named_files
+from .neutral import neutralize
 from .split import file_key
 
 # pytest plug-ins whose presence changes how a shard is run, by distribution.
@@ -21,13 +22,14 @@ WATCHED = ("pytest-xdist", "pytest-cov", "pytest-rerunfailures", "pytest-randoml
 
 def install(config: pytest.Config, path: str) -> None:
     config.option.collectonly = True
-    config.option.continue_on_collection_errors = True
     if hasattr(config.option, "numprocesses"):  # the controller of xdist does not collect
         workers, dist = config.option.numprocesses, config.option.dist
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
     else:
         workers, dist = None, "no"
-    config.pluginmanager.register(Discoverer(config, path, workers, dist), "thebes-discovery")
+    discoverer = Discoverer(config, path, workers, dist)
+    neutralize(config)  # after the options have been noted
+    config.pluginmanager.register(discoverer, "thebes-discovery")
 
 
 class Discoverer:

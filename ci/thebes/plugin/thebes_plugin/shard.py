@@ -1,6 +1,7 @@
 """Selects the tests of one shard, and records which there were to select from."""
 
 import json
+import re
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from time import perf_counter
@@ -9,10 +10,14 @@ from typing import Any
 import pytest
 
 from .arguments import named_files
+from .neutral import neutralize
 from .positional import positional_hooks
 from .record import RECORD_FAILED, Record, RecordError
 from .recorder import FixtureClock, Recorder, WorkerClock
 from .split import Cut, file_key, gate_of, stable_hash
+
+# --maxfail was chosen for this very run, not by the project: as an option, or as x among flags as in -vx.
+CHOSEN = re.compile(r"-[lqsv]*x|--exitfirst|--maxfail")
 
 
 class Shard:
@@ -94,19 +99,14 @@ def _refuse(config: pytest.Config, shard: Shard, record: Record) -> None:
 
 def _adjust(config: pytest.Config, shard: Shard) -> None:
     """Take over what concerns the whole suite and would be wrong in a part of it (docs/configuration.md)."""
+    neutralize(config)
     option = config.option
-    option.continue_on_collection_errors = True
-    chosen = ("-x", "--exitfirst", "--maxfail")
     if shard.maxfail is not None:
         option.maxfail = shard.maxfail
-    elif not any(str(given).startswith(chosen) for given in config.invocation_params.args):
+    elif not any(CHOSEN.match(str(given)) for given in config.invocation_params.args):
         option.maxfail = 0
     if shard.marker:
         option.markexpr = f"({option.markexpr}) and ({shard.marker})" if option.markexpr else shard.marker
-    option.xmlpath = None
-    if coverage := config.pluginmanager.get_plugin("_cov"):
-        coverage.options.cov_report = {}
-        coverage.options.cov_fail_under = None
 
 
 class Selector:
