@@ -25,6 +25,7 @@ from .text import one_line, plain
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "charts", "page")
 SUBJECTS = 50
+EFFECTS = {"test-missing", "test-interrupted", "file-not-collected", "nothing-selected"}  # mostly of other reasons
 WEIGHT = {VerdictKind.INVALID: 0, VerdictKind.FAIL: 1, VerdictKind.PASS: 2}
 
 
@@ -82,10 +83,10 @@ def _hash(text: str) -> str:
 
 
 def _reasons(verdict: Verdict) -> list[tuple[str, Reason]]:
-    """With their gates, the heaviest first; what is only worth knowing last."""
+    """With their gates, the heaviest first, causes before effects; what is only worth knowing last."""
     named = [(name, reason) for name, gate in verdict.gates.items() for reason in gate.reasons]
     named += [("", reason) for reason in (*verdict.reasons, *verdict.notices)]
-    return sorted(named, key=lambda pair: WEIGHT[pair[1].verdict])
+    return sorted(named, key=lambda pair: (WEIGHT[pair[1].verdict], pair[1].code in EFFECTS))
 
 
 def _headline(verdict: Verdict, reasons: list[tuple[str, Reason]]) -> str:
@@ -112,7 +113,7 @@ def _facts(db: sqlite3.Connection, verdict: Verdict) -> Iterator[str]:
     ).fetchone()
     if began is not None and ended is not None:
         work = f"{_duration(spent)} of work in {tasks} {'task' if tasks == 1 else 'tasks'}"
-        yield f"{_duration(ended - began)} for {work}"
+        yield f"{_duration(ended - began)} from start to end, {work}"
     pythons = [python for (python,) in db.execute("SELECT DISTINCT python FROM suite WHERE python != '' ORDER BY 1")]
     if pythons:
         yield f"Python {', '.join(sorted(pythons, key=_version))}"

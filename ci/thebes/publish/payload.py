@@ -53,7 +53,7 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "samples": _samples(db),
         "findings": _rows(db, "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid LIMIT 5000"),
         "coverage": _rows(db, "SELECT project, gate, percent, text FROM coverage ORDER BY project, gate"),
-        "causes": [[cause.exception, plain(cause.place)] for cause in found],
+        "causes": [[one_line(cause.exception, 80), one_line(cause.place)] for cause in found],
     }
     run = _packed(model)
     texts = _Texts(max(LEAST, PAGE - RESERVE - len(run)))
@@ -232,7 +232,7 @@ def _failures(db: sqlite3.Connection, found: Sequence[Cause], tests: _Tests, tex
         row = tests.place(one.suite, one.id)
         name = "" if row >= 0 else plain(one.id)
         text = None if texts.full else texts.put(_text(db, one))
-        made.append([number, row, name, one.suite, one_line(one.message, MESSAGE), plain(one.place), text])
+        made.append([number, row, name, one.suite, one_line(one.message, MESSAGE), one_line(one.place), text])
     return made
 
 

@@ -9,8 +9,14 @@ const MARKS = [
   [/^[^\s:>][^:]*:\d+: /, "at"],
 ];
 
+const CHANGES = [
+  [/^\+/, "add"],
+  [/^-/, "del"],
+  [/^\?/, "hint"],
+];
+
 /** A traceback with its parts told apart; lines of one kind share an element. */
-function trace(text) {
+function trace(text, marks) {
   const box = el("pre", { class: "trace", tabindex: 0 });
   let kind = null;
   let lines = [];
@@ -19,7 +25,7 @@ function trace(text) {
     lines = [];
   };
   for (const line of text.split("\n")) {
-    const found = MARKS.find(([pattern]) => pattern.test(line));
+    const found = (marks || MARKS).find(([pattern]) => pattern.test(line));
     const now = found ? found[1] : "";
     if (now !== kind) flush();
     kind = now;
@@ -32,7 +38,7 @@ function trace(text) {
 /** The lines of a comparison, if the traceback has one. */
 function difference(text) {
   const lines = text.split("\n").filter((line) => /^E\s+[-+?] /.test(line));
-  return lines.length > 1 ? trace(lines.map((line) => line.replace(/^E\s+(?=[-+?] )/, "E ")).join("\n")) : null;
+  return lines.length > 1 ? trace(lines.map((line) => line.replace(/^E\s+(?=[-+?] )/, "")).join("\n"), CHANGES) : null;
 }
 
 /** What was recorded of a failing phase, as elements. */
@@ -41,7 +47,7 @@ function told(text) {
   const [when, body, outputs] = text;
   const compared = difference(body);
   return [
-    compared && el("h3", {}, "Difference"),
+    compared && el("h3", {}, "Difference ", el("small", { class: "quiet" }, "− right, + left side of the comparison")),
     compared,
     el("h3", {}, when ? `Traceback (${when})` : "Traceback"),
     trace(body),
@@ -83,7 +89,7 @@ function causeCard(page, cause, open) {
       el("span", { class: "count" }, first[1] < 0 ? count(many, "file") : count(many, "test")),
       el("span", { class: "what id" }, exception || "failed"),
       el("span", { class: "where id" }, place),
-      el("span", { class: "says id" }, first[4] || failureName(run, first)),
+      el("span", { class: "says id" }, said(first[4], exception) || failureName(run, first)),
     ),
     body,
   );
@@ -92,9 +98,18 @@ function causeCard(page, cause, open) {
     body.append(testsOf(page, cause), ...told(text), ...reproduction(text ? text[3] : commandOf(run, first)));
   };
   card.addEventListener("toggle", async () => card.open && card.fill(await run.text(first[6])));
-  card.fillNow = () => card.fill(run.textNow(first[6]));
+  card.fillNow = () => {
+    const text = run.textNow(first[6]);
+    if (text || !first[6]) card.fill(text);
+    return Boolean(body.firstChild);
+  };
   card.open = open;
   return card;
+}
+
+/** A message without the name of its exception, which stands beside it. */
+function said(message, exception) {
+  return exception && message.startsWith(exception + ": ") ? message.slice(exception.length + 2) : message;
 }
 
 function commandOf(run, failure) {

@@ -81,8 +81,9 @@ class Page {
     return fillDialog(this, this.dialog, open);
   }
 
-  status(text, ...more) {
-    byId("status").replaceChildren(text, ...more);
+  status(text, ...beside) {
+    byId("status").textContent = text;
+    byId("order").replaceChildren(...beside);
   }
 
   tabs() {
@@ -92,7 +93,10 @@ class Page {
       const kept = { ...this.state, sort: "", open: "" };
       return el("a", { href: address(kept, { view: view.name }), "aria-current": current }, view.title, size ? el("span", { class: "n" }, number.format(size)) : null);
     };
-    byId("tabs").replaceChildren(...this.views.map(link));
+    const strip = byId("tabs");
+    strip.replaceChildren(...this.views.map(link));
+    const current = strip.querySelector("[aria-current]");
+    strip.scrollLeft = current.offsetLeft - strip.offsetLeft - (strip.clientWidth - current.offsetWidth) / 2;
   }
 
   /** How the tests ended, as one bar of links. */
@@ -103,7 +107,9 @@ class Page {
     known.sort((a, b) => ORDER.indexOf(a[0]) - ORDER.indexOf(b[0]));
     byId("bar").append(
       ...known.map(([outcome, size]) => {
-        const part = el("a", { class: outcome, href: address({ view: "tests" }, { outcome }), title: `${number.format(size)} ${outcome}` }, `${number.format(size)} ${outcome}`);
+        const words = `${number.format(size)} ${outcome}`;
+        const label = size > this.run.length / 8 ? words : number.format(size);
+        const part = el("a", { class: outcome, href: address({ view: "tests" }, { outcome }), title: words, "aria-label": words }, label);
         part.style.flexGrow = size;
         part.style.flexBasis = "0";
         return part;
@@ -132,9 +138,16 @@ class Page {
     const file = el("input", { name: "file", type: "search", placeholder: "part of a path", autocomplete: "off", spellcheck: "false" });
     file.addEventListener("input", debounce(() => this.go({ file: file.value }, true), 120));
     form.append(el("label", {}, el("span", {}, "File"), file));
-    form.append(el("button", { type: "button", id: "clear", click: () => this.clear() }, "Clear"));
+    const more = el("button", { type: "button", id: "more", "aria-expanded": "false", click: () => this.unfold(more) }, "Filters");
+    form.append(more, el("button", { type: "button", id: "clear", click: () => this.clear() }, "Clear"));
     form.addEventListener("submit", (event) => event.preventDefault());
     byId("q").addEventListener("input", debounce(() => this.go({ q: byId("q").value }, true), 60));
+  }
+
+  /** On a phone the filters but for the search are folded away. */
+  unfold(button) {
+    const open = byId("filters").classList.toggle("unfolded");
+    button.setAttribute("aria-expanded", String(open));
   }
 
   clear() {
@@ -200,16 +213,15 @@ class Page {
     if (this.rows) this.rows.close();
     this.rows = null;
     const parent = byId("view");
-    const calm = Object.assign(Object.create(this), { status: () => {}, state: { ...this.state, q: "", outcome: "" } });
+    const calm = Object.assign(Object.create(this), { status: () => {}, printing: true, state: { ...this.state, q: "", outcome: "" } });
     parent.replaceChildren();
     for (const view of this.views.filter((one) => !["tests", "memory"].includes(one.name))) {
       const part = el("section", {}, el("h2", {}, view.title));
       view.draw(calm, part);
       parent.append(part);
     }
-    for (const card of [...parent.querySelectorAll("details.cause")].slice(0, 100)) {
-      if (card.fillNow) card.fillNow();
-      card.open = true;
+    for (const card of [...parent.querySelectorAll("details.cause")].slice(0, 30)) {
+      card.open = card.fillNow ? card.fillNow() : false;
     }
   }
 }

@@ -27,13 +27,14 @@ function testButton(page, row) {
 function slowView(page, parent) {
   const { run } = page;
   const rows = select(run, page.state);
-  const tests = [...sorted(run, rows, "slow").slice(0, 100)].filter((row) => run.time[row] > 0);
+  const most = page.printing ? 20 : 100;
+  const tests = [...sorted(run, rows, "slow").slice(0, most)].filter((row) => run.time[row] > 0);
   const files = fileTimes(run, rows);
   const all = rows.reduce((sum, row) => sum + run.time[row], 0);
   page.status(`${seconds(all)} in ${count(rows.length, "test")}, ${seconds(files.reduce((sum, file) => sum + file.imports, 0))} of imports`);
   if (!tests.length) return void parent.append(el("p", { class: "empty" }, "No test took any time."));
   const slowest = run.time[tests[0]];
-  const top = files.slice(0, 100);
+  const top = files.slice(0, most);
   parent.append(
     el(
       "div",

@@ -12,7 +12,7 @@ function testsView(page, parent) {
   const rows = sorted(run, select(run, state), state.sort);
   const sort = el("select", { change: (event) => page.go({ sort: event.target.value }) });
   for (const [value, name] of SORTS) sort.append(el("option", { value, selected: value === state.sort }, name));
-  page.status(`${count(rows.length, "test")} of ${number.format(run.length)}`, el("label", {}, " · ", sort));
+  page.status(`${count(rows.length, "test")} of ${number.format(run.length)}`, el("label", {}, "Order ", sort));
   if (!rows.length) {
     parent.append(el("p", { class: "empty" }, "No test fits these filters."));
     return;
