@@ -1,12 +1,15 @@
 """Every form of the report from small runs whose answers are known."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from junitparser import JUnitXml
 
 from browser.runs import HOSTILE, ROOT, Run, hostile_run
@@ -94,7 +97,7 @@ def test_summary_says_the_verdict_first_and_fits(monkeypatch: pytest.MonkeyPatch
     run = Run()
     for number in range(400):
         run.failing(f"tests/test_a.py::test_{number}", "src/app/db.py", number + 1, "x" * 300)
-    assert publish.summary(run.db, run.verdict()).startswith("# ❌ FAIL\n\n- ❌ **unit**: 400 tests failed")
+    assert publish.summary(run.db, run.verdict()).startswith("# ❌ FAIL: unit: 400 tests failed\n\n400 tests · ")
     monkeypatch.setattr(sys.modules["thebes.publish.summary"], "LIMIT", 50_000)
     text = publish.summary(run.db, run.verdict())
     assert len(text.encode()) <= 50_000
@@ -139,9 +142,50 @@ def test_terminal_tells_gates_reasons_and_places() -> None:
     assert "INVALID unit" in text
     assert "✗ 1 test failed [test-failed]" in text
     assert "tests/test_a.py:7: assert 1 == 2" in text
-    assert text.splitlines()[-1].startswith("INVALID: ")
+    assert text.splitlines()[-1].startswith("INVALID: unit: 1 record broken off; ")
     assert "\x1b" not in text
     assert "\x1b[31m" in publish.terminal(run.verdict(), run.db, color=True, width=80)
+
+
+@given(st.integers(0, 200), st.lists(st.sampled_from(HOSTILE), max_size=3))
+def test_terminal_keeps_to_the_width(width: int, names: list[str]) -> None:
+    run = Run()
+    for number, name in enumerate(names):
+        run.failing(f"tests/t.py::test_{number}[{name}]", f"src/{name}.py", 3, name)
+        run.problem("record-broken", name, name)
+    *lines, last = publish.terminal(run.verdict(), run.db, color=False, width=width).splitlines()
+    assert max((len(line) for line in lines), default=0) <= max(40, width)
+    assert last == publish.one_line(run.verdict(), run.db)
+
+
+def test_a_crash_shows_the_last_words_of_its_process() -> None:
+    run = Run()
+    run.test("tests/test_a.py::test_segfault", "crashed")
+    run.db.execute("UPDATE task_attempt SET output = 'Fatal Python error: Segmentation fault'")
+    run.problem("pytest-died", "tests/test_a.py::test_segfault", "the process ended with signal 11")
+    text = publish.summary(run.db, run.verdict())
+    assert "the process ended with signal 11" in text
+    assert "Fatal Python error: Segmentation fault" in text
+
+
+@pytest.mark.parametrize("name", ["junit.xml", "summary.md", "report.json", "annotations.txt", "terminal.txt"])
+def test_what_scripts_and_people_rely_on_changes_only_on_purpose(name: str, tmp_path: Path) -> None:
+    """Golden files; to write them anew: THEBES_GOLDEN=write pytest tests/unit/test_publish.py."""
+    run = mixed()
+    verdict = run.verdict()
+    junit(run, tmp_path)
+    made = {
+        "junit.xml": lambda: (tmp_path / "junit.xml").read_text("utf-8"),
+        "summary.md": lambda: publish.summary(run.db, verdict, report="https://example.org/report.html"),
+        "report.json": lambda: json.dumps(json.loads(publish.as_json(run.db, verdict)), indent=1) + "\n",
+        "annotations.txt": lambda: "\n".join(publish.annotations(run.db, verdict, Path("/repo"))) + "\n",
+        "terminal.txt": lambda: publish.terminal(verdict, run.db, color=False, width=80),
+    }[name]()
+    path = Path(__file__).parents[1] / "golden/publish" / name
+    if os.environ.get("THEBES_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made, "utf-8")
+    assert made == path.read_text("utf-8")
 
 
 def test_json_has_every_test_and_every_problem() -> None:

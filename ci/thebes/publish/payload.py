@@ -53,7 +53,7 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "samples": _samples(db),
         "findings": _rows(db, "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid LIMIT 5000"),
         "coverage": _rows(db, "SELECT project, gate, percent, text FROM coverage ORDER BY project, gate"),
-        "causes": [[one_line(cause.exception, 80), one_line(cause.place)] for cause in found],
+        "causes": [[one_line(cause.exception, 80), one_line(cause.place), cause.first.noun] for cause in found],
     }
     run = _packed(model)
     texts = _Texts(max(LEAST, PAGE - RESERVE - len(run)))

@@ -49,7 +49,7 @@ function told(text) {
   return [
     compared && el("h3", {}, "Difference ", el("small", { class: "quiet" }, "− right, + left side of the comparison")),
     compared,
-    el("h3", {}, when ? `Traceback (${when})` : "Traceback"),
+    el("h3", {}, when === "check" ? "Output" : when ? `Traceback (${when})` : "Traceback"),
     trace(body),
     ...outputs.flatMap(([heading, output]) => [el("h3", {}, heading), el("pre", { tabindex: 0 }, output)]),
   ].filter(Boolean);
@@ -76,7 +76,7 @@ function causesLeft(run, state) {
 
 function causeCard(page, cause, open) {
   const { run } = page;
-  const [exception, place] = run.causes[cause.index];
+  const [exception, place, noun] = run.causes[cause.index];
   const first = cause.failures[0];
   const body = el("div", { class: "body" });
   const many = cause.failures.length;
@@ -86,7 +86,7 @@ function causeCard(page, cause, open) {
     el(
       "summary",
       { class: "item" },
-      el("span", { class: "count" }, first[1] < 0 ? count(many, "file") : count(many, "test")),
+      el("span", { class: "count" }, count(many, noun)),
       el("span", { class: "what id" }, exception || "failed"),
       el("span", { class: "where id" }, place),
       el("span", { class: "says id" }, said(first[4], exception) || failureName(run, first)),
