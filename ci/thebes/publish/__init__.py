@@ -5,6 +5,6 @@ from .jsonfile import as_json
 from .junit import junit
 from .page import html
 from .summary import summary
-from .terminal import terminal
+from .terminal import one_line, terminal
 
-__all__ = ["annotations", "as_json", "html", "junit", "summary", "terminal"]
+__all__ = ["annotations", "as_json", "html", "junit", "one_line", "summary", "terminal"]

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from thebes.model import Reason, Verdict, VerdictKind
 
+from . import words
 from .read import Cause, Failure, causes, details, failures, own_place
 from .text import command_data, command_property, shortened
 
@@ -40,9 +41,7 @@ def _names(failure: Failure) -> set[str]:
 
 def _invalid(verdict: Verdict, lines: list[str]) -> None:
     """What is missing comes first: nothing else shows it beside the source."""
-    reasons = [(gate, reason) for gate, held in verdict.gates.items() for reason in held.reasons]
-    reasons += [("", reason) for reason in verdict.reasons]
-    for gate, reason in reasons:
+    for gate, reason in words.reasons(verdict):
         if reason.verdict == VerdictKind.INVALID and len(lines) < PER_TYPE // 2:
             lines.append(_command("error", _title(gate, reason), _named(reason)))
 
@@ -64,7 +63,7 @@ def _failure(db: sqlite3.Connection, cause: Cause, kind: str, root: Path) -> str
     title = failure.id if not others else f"{failure.id} and {others} more"
     text = details(db, failure).text
     message = f"{failure.message}\n\n{text}" if failure.message not in text else text
-    return _command(kind, title, message or failure.outcome, _within(root, file), line)
+    return _command(kind, title, message.strip() or failure.outcome, _within(root, file), line)
 
 
 def _findings(db: sqlite3.Connection, made: dict[str, list[str]], root: Path) -> None:

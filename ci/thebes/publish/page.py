@@ -1,23 +1,61 @@
-"""The report: one HTML file that needs nothing else."""
+"""The report: one HTML file that needs nothing else and fetches nothing.
 
+The verdict and its reasons are plain HTML. The rest is data that the page's own scripts unpack and draw; the
+Content-Security-Policy lets no other script run, whatever a test's name or output contains.
+"""
+
+import base64
+import hashlib
 import sqlite3
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
+from thebes import __version__
 from thebes.codec import write_atomic
 from thebes.model import Verdict
 
-from .jsonfile import counts
-from .read import causes, details, failures, reproduce
-from .text import plain, shortened
+from . import words
+from .payload import payload
+from .text import one_line, plain
 
 ASSETS = Path(__file__).with_name("assets")
-CAUSES = 200
+SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "charts", "page")
+SUBJECTS = 50
 
 
-def html(db: sqlite3.Connection, verdict: Verdict, path: Path) -> None:
-    """Write the page to `path`."""
+def html(db: sqlite3.Connection, verdict: Verdict, path: Path, *, owners: str = "") -> None:
+    """Write the page to `path`. `owners` is the text of the repository's CODEOWNERS, to filter by."""
+    data = payload(db, owners)
+    named = [(name, gate) for name, gate in verdict.gates.items() if not gate.absent or gate.reasons]
+    script, style = _script(), (ASSETS / "page.css").read_text("utf-8")
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            word=verdict.verdict.value,
+            headline=words.headline(verdict),
+            facts=list(words.facts(db, verdict)),
+            gates=named,
+            absent=[name for name, gate in verdict.gates.items() if gate.absent and not gate.reasons],
+            reasons=words.reasons(verdict),
+            shown=SUBJECTS,
+            plan=verdict.plan,
+            version=__version__,
+            script=Markup(script),  # noqa: S704  (our own files)
+            style=Markup(style),  # noqa: S704
+            script_hash=_hash(script),
+            style_hash=_hash(style),
+            run=data.run,
+            failures=data.failures,
+            blocks=data.blocks,
+        )
+    )
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FileSystemLoader(ASSETS),
@@ -25,21 +63,15 @@ def html(db: sqlite3.Connection, verdict: Verdict, path: Path) -> None:
         trim_blocks=True,
     )
     environment.filters["plain"] = plain
-    found = causes(failures(db))
-    shown = [(cause, [details(db, cause.first)], reproduce(db, cause.first)) for cause in found[:CAUSES]]
-    tests = db.execute(
-        "SELECT id, suite, outcome, setup + call + teardown FROM test ORDER BY outcome = 'passed', rowid LIMIT 20000"
-    ).fetchall()
-    text = environment.get_template("page.html").render(
-        verdict=verdict,
-        counts=counts(db),
-        causes=shown,
-        more=found[CAUSES:],
-        tests=tests,
-        shortened=shortened,
-        tasks=db.execute(
-            "SELECT t.id, t.kind, t.estimate, a.seconds, a.exit FROM task t"
-            " LEFT JOIN task_attempt a ON a.task = t.id AND a.decides ORDER BY t.wave, t.id"
-        ).fetchall(),
-    )
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+    environment.filters["line"] = one_line
+    return environment
+
+
+def _script() -> str:
+    """All scripts as one, in a scope of their own."""
+    parts = ((ASSETS / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{"".join(parts)}}})();\n'
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -19,7 +19,7 @@ DETAIL = "phase, outcome, message, text, subtest, output"
 
 
 class Failure(Value, frozen=True, kw_only=True):
-    """A test or file that is red.
+    """A test, file or check that is red; `when` is a phase of a test, `collect` or `check`.
 
     `path` is relative to the repository where that can be told, `root` is its project's folder; `line` counts
     from 1, 0 is unknown; `phase` is the row of table phase that has the text, or None.
@@ -39,6 +39,10 @@ class Failure(Value, frozen=True, kw_only=True):
     phase: int | None = None
     when: str = ""
     text: str = ""
+
+    @property
+    def noun(self) -> str:
+        return {"collect": "file", "check": "check"}.get(self.when, "test")
 
     @property
     def place(self) -> str:
@@ -69,26 +73,34 @@ class Detail(NamedTuple):
 
 
 def failures(db: sqlite3.Connection) -> list[Failure]:
-    """Everything that is red, in the order of the run: files that could not be collected first."""
+    """Everything that is red: files that could not be collected, checks, tests in the order of the run."""
     suites = {row[0]: _Suite(*row[1:]) for row in db.execute(_SUITES)}
-    return [*_files(db, suites), *_tests(db, suites)]
+    return [*_files(db, suites), *_checks(db, suites), *_tests(db, suites)]
 
 
 def causes(found: Iterable[Failure]) -> list[Cause]:
-    """Failures by cause: what keeps whole files from running first, then what broke the most tests."""
+    """Failures by cause: what keeps whole files from running, checks, then what broke the most tests."""
     groups: dict[tuple[str, str], list[Failure]] = {}
     for failure in found:
         groups.setdefault((failure.exception, failure.place), []).append(failure)
     made = [Cause(exception=key[0], place=key[1], failures=tuple(group)) for key, group in groups.items()]
-    return sorted(made, key=lambda cause: (cause.first.when != "collect", -len(cause.failures)))
+    ranks = {"file": 0, "check": 1, "test": 2}
+    return sorted(made, key=lambda cause: (ranks[cause.first.noun], -len(cause.failures)))
 
 
 def details(db: sqlite3.Connection, failure: Failure) -> Detail:
     """All that is known of the phase that made a failure one."""
     if failure.phase is None:
-        return Detail(failure.when, failure.outcome, failure.message, failure.text, None, {})
+        output = {} if failure.text else _last_words(db, failure.task)
+        return Detail(failure.when, failure.outcome, failure.message, failure.text, None, output)
     row = db.execute(f"SELECT {DETAIL} FROM phase WHERE rowid = ?", (failure.phase,)).fetchone()  # noqa: S608
     return detail(row)
+
+
+def _last_words(db: sqlite3.Connection, task: str) -> dict[str, str]:
+    """For a test that died without a word: what its process printed last."""
+    row = db.execute("SELECT output FROM task_attempt WHERE task = ? AND decides", (task,)).fetchone()
+    return {f"end of the output of {task}": row[0][-4000:]} if row and row[0] else {}
 
 
 def detail(row: Sequence[Any]) -> Detail:
@@ -106,17 +118,25 @@ def own_place(db: sqlite3.Connection, failure: Failure) -> tuple[str, int]:
 
 
 def reproduce(db: sqlite3.Connection, failure: Failure) -> str:
-    """The command that runs this test, or file, alone, from the repository's root."""
+    """The command that runs this test, file or check alone, from the repository's root."""
+    if failure.when == "check":
+        return f"{_into(failure)}{failure.id}"
     python, services = db.execute("SELECT python, services FROM suite WHERE id = ?", (failure.suite,)).fetchone()
-    into = f"cd {shlex.quote(failure.root)} && " if failure.root not in {"", "."} else ""
     wanted = ", ".join(f"{name} {version}" for name, version in msgspec.json.decode(services).items())
-    command = f"{into}python{python} -m pytest {shlex.quote(failure.id)}"
+    command = f"{_into(failure)}python{python} -m pytest {shlex.quote(failure.id)}"
     return f"{command}  # with {wanted}" if wanted else command
+
+
+def _into(failure: Failure) -> str:
+    return f"cd {shlex.quote(failure.root)} && " if failure.root not in {"", "."} else ""
 
 
 # ------------------------------------------------------------------------------------------------ from run.db
 
 _SUITES = "SELECT s.id, s.gate, coalesce(p.rootdir, '') FROM suite s LEFT JOIN project p ON p.path = s.project"
+
+
+_CRASHES = "SELECT subject, text FROM problem WHERE code IN ('worker-crashed', 'pytest-died')"
 
 
 class _Suite(NamedTuple):
@@ -152,9 +172,33 @@ def _files(db: sqlite3.Connection, suites: Mapping[str, _Suite]) -> Iterable[Fai
         )
 
 
+def _checks(db: sqlite3.Connection, suites: Mapping[str, _Suite]) -> Iterable[Failure]:
+    rows = db.execute(
+        "SELECT t.suite, t.id, p.subject, p.text, coalesce(a.output, '') FROM problem p JOIN task t ON t.id = p.task"
+        " LEFT JOIN task_attempt a ON a.task = t.id AND a.decides"
+        " WHERE p.code IN ('check-failed', 'check-died') ORDER BY t.id"
+    )
+    for suite, task, command, text, output in rows:
+        yield Failure(
+            suite=suite,
+            gate=suites[suite].gate,
+            task=task,
+            id=command,
+            file="",
+            outcome="failed",
+            when="check",
+            exception=f"{command}: {text}",
+            message=output.strip().rpartition("\n")[2][:HEAD],
+            path="",
+            line=0,
+            root=suites[suite].root,
+            text=output or text,
+        )
+
+
 def _tests(db: sqlite3.Connection, suites: Mapping[str, _Suite]) -> Iterable[Failure]:
     phases, roots = _phases(db), _roots(db)
-    crashes = dict(db.execute("SELECT subject, text FROM problem WHERE code = 'worker-crashed'").fetchall())
+    crashes = dict(db.execute(_CRASHES).fetchall())
     rows = db.execute(
         f"SELECT suite, task, id, file, outcome FROM test WHERE outcome IN {RED} ORDER BY rowid"  # noqa: S608
     )

@@ -5,9 +5,11 @@ Text that comes from tests stands in code spans and fenced blocks, where nothing
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote
 
 from thebes.model import GateVerdict, Reason, Verdict
 
+from . import words
 from .read import Cause, causes, details, failures, reproduce
 from .text import code_block, code_span, html, one_line, shortened
 
@@ -17,6 +19,7 @@ OUTPUT = 2_000
 SUBJECTS = 10
 NAMES = 20
 SLOWEST = 10
+SAFE = ":/?#=&%+-._~"
 ICONS = {"PASS": "✅", "FAIL": "❌", "INVALID": "⚠️"}
 COLUMNS = (
     "passed",
@@ -33,11 +36,14 @@ COLUMNS = (
 )
 
 
-def summary(db: sqlite3.Connection, verdict: Verdict) -> str:
-    """GitHub-flavoured Markdown of less than 1 MiB. What does not fit is left out whole, and counted."""
+def summary(db: sqlite3.Connection, verdict: Verdict, *, report: str = "") -> str:
+    """GitHub-flavoured Markdown of less than 1 MiB. What does not fit is left out whole, and counted.
+
+    `report`: the address of the page, to be linked.
+    """
     found = causes(failures(db))
     page = _Page(LIMIT)
-    page.add("".join(_head(verdict)))
+    page.add("".join(_head(db, verdict, report)))
     shown = 0
     while shown < len(found) and page.add(_cause(db, found[shown], first=shown == 0)):
         shown += 1
@@ -77,28 +83,18 @@ class _Page:
         return "".join(self._parts)
 
 
-def _head(verdict: Verdict) -> Iterator[str]:
+def _head(db: sqlite3.Connection, verdict: Verdict, report: str) -> Iterator[str]:
     word = verdict.verdict.value
-    yield f"# {ICONS[word]} {word}\n\n"
+    yield f"# {ICONS[word]} {word}: {words.headline(verdict)}\n\n"
+    yield f"{' · '.join(words.facts(db, verdict))}\n\n"
+    if report:
+        yield f"**[The whole report](<{quote(report, safe=SAFE)}>)**\n\n"
     named = [(name, gate) for name, gate in verdict.gates.items() if not gate.absent or gate.reasons]
-    yield from _reasons(verdict, named)
+    yield "".join(_reason(name, reason) for name, reason in words.reasons(verdict)) + "\n"
     yield from _table(named)
     absent = [name for name, gate in verdict.gates.items() if gate.absent and not gate.reasons]
     if absent:
         yield f"Nothing is configured for: {', '.join(absent)}.\n\n"
-    if verdict.commit:
-        yield f"Commit {code_span(verdict.commit)}, plan {code_span(verdict.plan)}.\n\n"
-
-
-def _reasons(verdict: Verdict, gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
-    """The heaviest first; those of PASS, worth knowing only, last."""
-    all_of = [(name, reason) for name, gate in gates for reason in gate.reasons]
-    all_of += [("", reason) for reason in (*verdict.reasons, *verdict.notices)]
-    weight = {"INVALID": 0, "FAIL": 1, "PASS": 2}
-    for name, reason in sorted(all_of, key=lambda pair: weight[pair[1].verdict.value]):
-        yield _reason(name, reason)
-    if all_of:
-        yield "\n"
 
 
 def _reason(gate: str, reason: Reason) -> str:
@@ -121,7 +117,7 @@ def _table(gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
         cells = [
             name,
             f"{ICONS[word]} {word}" if word else "skipped",
-            *(f"{gate.counts.get(column, 0):,}" for column in columns),
+            *(f"{gate.counts.get(column, 0):,}" if gate.counts else "" for column in columns),
         ]
         if covered:
             cells.append("" if gate.coverage is None else f"{gate.coverage:.2f} %")
@@ -133,12 +129,12 @@ def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:
     failure = cause.first
     count = len(cause.failures)
     title = " ".join(part for part in (cause.exception, f"at {cause.place}" if cause.place else "") if part)
-    told = f"<b>{count:,} {'test' if count == 1 else 'tests'}</b> · <code>{html(one_line(title))}</code>"
+    told = f"<b>{words.many(count, failure.noun)}</b> · <code>{html(one_line(title))}</code>"
     opened = " open" if first else ""
     body = [
         "## Failures\n\n" if first else "",
         f"<details{opened}><summary>{told} {html(one_line(failure.message, 160))}</summary>\n\n",
-        *(f"- {code_span(one.id)} ({one.suite})\n" for one in cause.failures[:NAMES]),
+        *(f"- {code_span(one.id)} {code_span(one.suite)}\n" for one in cause.failures[:NAMES]),
         f"- … and {count - NAMES:,} more\n" if count > NAMES else "",
     ]
     known = details(db, failure)

@@ -1,13 +1,16 @@
 """The verdict for a terminal: gates, reasons with their first subjects, places to click on."""
 
 import sqlite3
+import textwrap
 
-from thebes.model import GateVerdict, Reason, Verdict, VerdictKind
+from thebes.model import GateVerdict, Reason, Verdict
 
+from . import words
 from .read import Failure, failures
 from .text import terminal_line
 
 SUBJECTS = 10
+INDENT = 20
 COLORS = {"PASS": "32", "FAIL": "31", "INVALID": "35", "dim": "2", "bold": "1"}
 ORDER = (
     "passed",
@@ -24,7 +27,7 @@ ORDER = (
 
 
 def terminal(verdict: Verdict, db: sqlite3.Connection, *, color: bool, width: int) -> str:
-    """Lines of at most `width` columns (40 at least), the verdict last, where a terminal shows it."""
+    """Lines of at most `width` columns (40 at least) and, where a terminal shows it, the verdict in one line."""
     screen = _Screen(color=color, width=max(40, width), failures=_by_subject(failures(db)))
     seconds = dict(
         db.execute(
@@ -34,12 +37,15 @@ def terminal(verdict: Verdict, db: sqlite3.Connection, *, color: bool, width: in
     )
     for name, gate in verdict.gates.items():
         screen.gate(name, gate, seconds.get(name))
-    for reason in verdict.reasons:
+    for reason in (*verdict.reasons, *verdict.notices):
         screen.reason(reason)
-    for reason in verdict.notices:
-        screen.reason(reason)
-    screen.last(verdict)
+    screen.last(verdict, db)
     return "\n".join(screen.lines) + "\n"
+
+
+def one_line(verdict: Verdict, db: sqlite3.Connection) -> str:
+    """Verdict, main reason and figures in one line, without colour."""
+    return terminal_line(f"{verdict.verdict}: {words.headline(verdict)} ({', '.join(words.facts(db, verdict))})", 1000)
 
 
 def _by_subject(found: list[Failure]) -> dict[str, Failure]:
@@ -61,15 +67,22 @@ class _Screen:
         facts = [f"{gate.counts[outcome]:,} {outcome}" for outcome in ORDER if outcome in gate.counts]
         facts += [f"{gate.counts['flaky']:,} flaky"] if "flaky" in gate.counts else []
         facts += [f"coverage {gate.coverage:.2f} %"] if gate.coverage is not None else []
-        facts += [f"{seconds:.1f} s of work"] if seconds else []
-        self.put(f"{self.paint(f'{word:<7}', word)} {self.paint(f'{name:<11}', 'bold')} {' · '.join(facts)}")
-        for reason in gate.reasons:
+        facts += [f"{words.duration(seconds)} of work"] if seconds else []
+        # A wrapped line ends between two facts, never inside of one.
+        told = textwrap.wrap(" · ".join(fact.replace(" ", "\xa0") for fact in facts), self.width - INDENT)
+        first, *more = [line.replace("\xa0", " ") for line in told] or [""]
+        self.put(f"{self.paint(f'{word:<7}', word)} {self.paint(f'{name:<11}', 'bold')} {first}".rstrip())
+        for line in more:
+            self.put(" " * INDENT + line)
+        for reason in sorted(gate.reasons, key=words.rank):
             self.reason(reason)
 
     def reason(self, reason: Reason) -> None:
         mark = {"FAIL": "✗", "INVALID": "?"}.get(reason.verdict.value, "·")
-        code = self.paint(f"[{reason.code}]", "dim")
-        self.put(f"  {self.paint(mark, reason.verdict.value)} {reason.text} {code}")
+        head, *more = textwrap.wrap(f"{reason.text} [{reason.code}]", self.width - 4)
+        self.put(f"  {self.paint(mark, reason.verdict.value)} {head}")
+        for line in more:
+            self.put(f"    {line}")
         for subject in reason.subjects[:SUBJECTS]:
             self.subject(subject)
         rest = len(reason.subjects[SUBJECTS:]) + reason.more
@@ -81,19 +94,19 @@ class _Screen:
         failure = self.failures.get(subject)
         if failure is None:
             return
-        place = terminal_line(f"{failure.place}:" if failure.place else "", self.width)
-        room = self.width - 9 - len(place)
-        message = terminal_line(failure.message.partition("\n")[0], max(room, 20))
-        self.put(f"        {self.paint(place, 'dim')} {message}".rstrip())
+        place = terminal_line(f"{failure.place}:" if failure.line else failure.place, self.width - 8)
+        message = terminal_line(failure.message.partition("\n")[0], self.width - 8)
+        if len(place) + len(message) < self.width - 8:
+            self.put(f"        {self.paint(place, 'dim')} {message}".rstrip())
+        else:
+            self.put(f"        {self.paint(place, 'dim')}")
+            self.put(f"        {message}".rstrip())
 
-    def last(self, verdict: Verdict) -> None:
+    def last(self, verdict: Verdict, db: sqlite3.Connection) -> None:
+        """Never shorter than it must be: this line is what people copy."""
+        line = one_line(verdict, db)
         word = verdict.verdict.value
-        meaning = {
-            VerdictKind.PASS: "every gate that is configured holds",
-            VerdictKind.FAIL: "see the reasons above",
-            VerdictKind.INVALID: "evidence is missing: this is not a pass, whatever did run",
-        }
-        self.put(f"{self.paint(word, word)}: {meaning[verdict.verdict]}")
+        self.put(self.paint(word, word) + line.removeprefix(word))
 
     def put(self, line: str) -> None:
         self.lines.append(line)

@@ -1,0 +1,163 @@
+"""JUnit XML of any tool: pytest, Jest, Surefire, gotestsum and whoever writes like them."""
+
+import math
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from thebes.errors import FormatError
+
+from . import xml
+from .model import Case
+
+RED = {"failure": "failed", "error": "error"}
+EARLIER = {"flakyFailure", "flakyError", "rerunFailure", "rerunError"}
+OUTPUT = {"system-out", "system-err"}
+NAME = 16 * 1024
+NOT_RUN = {"notrun", "disabled", "skipped", "ignored"}
+
+
+def junit(stream: BinaryIO, source: str) -> Iterator[Case]:
+    """The test cases of a JUnit file, as they come. `source` names it in errors.
+
+    FormatError at the end of what is intact: for a file that breaks off, holds a DOCTYPE, is no JUnit, or whose suite
+    counts failures that none of its cases shows.
+    """
+    reader = _Reader(source)
+    yield from xml.read(stream, source, reader, reader.ready)
+    if not reader.known:
+        raise FormatError(f"{source}: no testsuite in it; expected JUnit XML")
+    if reader.hidden:
+        raise FormatError(f"{source}: {reader.hidden}")
+
+
+class _Suite:
+    __slots__ = ("declared", "name", "red")
+
+    def __init__(self, name: str, declared: int) -> None:
+        self.name = name
+        self.declared = declared
+        self.red = 0
+
+
+class _Reader(xml.Handlers):
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.known = False
+        self.hidden = ""
+        self._suites: list[_Suite] = []
+        self._case: dict[str, str] | None = None
+        self._result: tuple[str, dict[str, str]] | None = None
+        self._results: list[tuple[str, dict[str, str], str]] = []
+        self._output: list[str] = []
+        self._inside = ""
+        self._text = xml.Text()
+        self._done: list[Case] = []
+
+    def ready(self) -> list[Case]:
+        done, self._done = self._done, []
+        return done
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "testcase":
+            self._case, self._results, self._output = attributes, [], []
+        elif name == "testsuite":
+            self.known = True
+            declared = _count(attributes, "failures") + _count(attributes, "errors")
+            self._suites.append(_Suite(attributes.get("name", ""), declared))
+        elif name == "testsuites":
+            self.known = True
+        elif name in RED or name in EARLIER or name == "skipped":
+            self._result = (name, attributes)
+            self._inside = name
+            self._text.take()
+        elif name in OUTPUT and self._result is None:
+            self._inside = name
+            self._text.take()
+
+    def text(self, text: str) -> None:
+        if self._inside:
+            self._text.add(text)
+
+    def end(self, name: str) -> None:
+        if name == "testcase":
+            self._finish_case()
+        elif name == "testsuite":
+            self._finish_suite()
+        elif self._result is not None and name == self._result[0]:
+            self._finish_result()
+        elif name in OUTPUT and self._inside == name:
+            self._inside = ""
+            if self._case is not None:
+                self._output.append(self._text.take())
+
+    def _finish_result(self) -> None:
+        assert self._result is not None  # noqa: S101  (for the type checker)
+        name, attributes = self._result
+        self._results.append((name, attributes, self._text.take().strip()))
+        self._result, self._inside = None, ""
+        if self._case is None and name in RED:
+            # Some tools put what broke a whole suite beside its cases.
+            self._case = {"name": self._suites[-1].name if self._suites else "", "classname": ""}
+            self._finish_case()
+
+    def _finish_case(self) -> None:
+        attributes = self._case or {}
+        self._case = None
+        red = next((result for result in self._results if result[0] in RED), None)
+        skipped = next((result for result in self._results if result[0] == "skipped"), None)
+        shown = red or skipped or ("", {}, "")
+        if red:
+            for suite in self._suites:
+                suite.red += 1
+        self._done.append(
+            Case(
+                suite="/".join(suite.name for suite in self._suites if suite.name)[:NAME],
+                classname=attributes.get("classname", "")[:NAME],
+                name=attributes.get("name", "")[:NAME],
+                outcome=_outcome(shown, attributes),
+                seconds=seconds(attributes.get("time", "")),
+                file=attributes.get("file", attributes.get("filepath", ""))[:NAME],
+                line=_count(attributes, "line", "lineno"),
+                kind=shown[1].get("type", "")[:NAME],
+                message=(shown[1].get("message") or shown[2].partition("\n")[0])[:NAME],
+                text=shown[2],
+                output="".join(self._output),
+                failures=tuple(
+                    (held.get("message") or text.partition("\n")[0])[:NAME]
+                    for name, held, text in self._results
+                    if name in EARLIER
+                ),
+            )
+        )
+        self._results, self._output = [], []
+
+    def _finish_suite(self) -> None:
+        suite = self._suites.pop()
+        if suite.declared and not suite.red and not self.hidden:
+            self.hidden = f"suite {suite.name[:200]!r} counts {suite.declared} failures, its cases show none"
+
+
+def _outcome(shown: tuple[str, dict[str, str], str], attributes: dict[str, str]) -> str:
+    name, held, _ = shown
+    if name in RED:
+        return RED[name]
+    if name == "skipped":
+        return "xfailed" if held.get("type") == "pytest.xfail" else "skipped"
+    # GoogleTest says it in an attribute.
+    told = {attributes.get("status", "").lower(), attributes.get("result", "").lower()}
+    return "skipped" if told & NOT_RUN else "failed" if told & {"failed", "failure"} else "passed"
+
+
+def seconds(text: str) -> float:
+    """A duration as tools write it: `1,234.5` (Surefire), `0,5` (some locales). What is no duration is 0."""
+    text = text.replace(",", "") if "." in text else text.replace(",", ".")
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) and value > 0 else 0.0
+
+
+def _count(attributes: dict[str, str], *names: str) -> int:
+    text = next((attributes[name] for name in names if name in attributes), "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -1,0 +1,134 @@
+"""Pictures of the report in six states, to look at and for the README: `python tests/browser/pictures.py FOLDER`."""
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from browser.conftest import FLAGS, chromium
+from browser.runs import ROOT, SUITE, TASK, Run, hostile_run
+from thebes import publish
+
+MODES = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+}
+VIEWS = ("timeline", "slow", "tests")
+DIFFERENCE = """    def test_profile(client):
+        answer = client.get("/profile").json()
+>       assert answer == {"name": "Ada", "plan": "pro"}
+E       AssertionError: assert {'name': 'Ada', 'plan': 'free'} == {'name': 'Ada', 'plan': 'pro'}
+E         Full diff:
+E           {
+E               'name': 'Ada',
+E         -     'plan': 'pro',
+E         +     'plan': 'free',
+E           }
+
+tests/test_api.py:14: AssertionError"""
+
+
+def green() -> Run:
+    run = Run()
+    run.suite("integration-py3.12", "integration")
+    for number in range(300):
+        run.test(f"tests/test_{number % 9}.py::test_{number}")
+    for number in range(40):
+        run.test(f"tests/integration/test_{number % 3}.py::test_{number}", suite="integration-py3.12")
+    run.check(["ruff", "check", "."], 0, "")
+    run.check(["mypy"], 0, "")
+    run.test("tests/test_1.py::test_registry", "skipped")
+    run.phase("tests/test_1.py::test_registry", "skipped", "Skipped: needs Windows", "", f"{ROOT}/tests/test_1.py", 4)
+    run.add("coverage", ".", "unit", 91.3, "")
+    for second in range(40):
+        for worker, memory in (("gw0", 90 + second * 2), ("gw1", 70 + second % 7 * 3)):
+            run.add("sample", TASK, worker, 1000 + second * 0.3, memory << 20, second * 0.2)
+    run.db.execute(
+        "UPDATE test SET worker = 'gw' || (rowid % 2), at = 1000.5 + rowid * 0.03, call = rowid % 17 * 0.008"
+    )
+    return run
+
+
+def three() -> Run:
+    run = green()
+    run.failing("tests/test_login.py::TestLogin::test_password", "src/app/auth.py", 88, "AssertionError: token expired")
+    run.failing("tests/test_login.py::TestLogin::test_refresh", "src/app/auth.py", 88, "AssertionError: token expired")
+    run.test("tests/test_api.py::test_profile", "failed")
+    message = "AssertionError: assert {'name': 'Ada', 'plan': 'free'} == {'name': 'Ada', 'plan': 'pro'}"
+    output = {"Captured stdout call": "GET /profile 200\n"}
+    place = f"{ROOT}/tests/test_api.py"
+    run.phase("tests/test_api.py::test_profile", "failed", message, DIFFERENCE, place, 14, output=output)
+    run.test("tests/test_queue.py::test_retry", flaky=1)
+    run.phase("tests/test_queue.py::test_retry", "failed", "TimeoutError: 5 s", "TimeoutError", decides=0)
+    run.add("finding", "quality-ruff", "src/app/auth.py", 12, "F401", "error", "`os` imported but unused")
+    return run
+
+
+def invalid() -> Run:
+    run = three()
+    for shard in (2, 3, 4):
+        name = f"{SUITE}-{shard}of4"
+        run.add("task", name, SUITE, "pytest", 1, shard, 4, 10.0 + shard, "[]", None if shard == 3 else 1)
+        ended = (1, None, None, 1000.5, 11.0) if shard == 2 else (None, None, None, 1000.5, None)
+        if shard != 3:
+            run.add("task_attempt", name, 1, 1, *ended, "{}", "===== 3 failed in 8 s =====", "r")
+    run.problem("record-missing", f"{SUITE}-3of4", "no record of it was found; 12 files")
+    run.problem("record-cut", f"{SUITE}-4of4", "the record breaks off while tests/test_z.py::test_hang was running")
+    for number in range(30):
+        run.test(f"tests/test_m.py::test_{number}", "missing")
+    run.file("tests/test_c.py", "failed", "tests/test_c.py:1: in <module>\n    import nosuch\nE   ImportError: nosuch")
+    run.problem("collection-failed", "tests/test_c.py", "ImportError: nosuch")
+    return run
+
+
+def many(tests: int, red: int) -> Run:
+    run = Run()
+    for number in range(tests - red):
+        run.test(f"tests/part_{number % 40}/test_{number % 1999}.py::TestThing::test_{number}[{number % 3}-value]")
+    for number in range(red):
+        place = f"src/app/part_{number % 9}.py"
+        message = f"AssertionError: expected {number}, got {number * 7 % 1000}"
+        run.failing(f"tests/test_f{number % 50}.py::test_{number}", place, number % 97 + 1, message)
+    return run
+
+
+STATES = {
+    "green": green,
+    "three-failures": three,
+    "many-failures": lambda: many(20_000, 3_000),
+    "invalid": invalid,
+    "large": lambda: many(100_000, 0),
+    "hostile": hostile_run,
+}
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        for name, make in STATES.items():
+            run = make()
+            publish.html(run.db, run.verdict(), folder / f"{name}.html", owners="tests/ @core\n")
+            for mode in MODES:
+                _picture(browser, folder / f"{name}.html", mode, "")
+        for view in VIEWS:
+            _picture(browser, folder / "three-failures.html", "light", view)
+        browser.close()
+
+
+def _picture(browser: Browser, page: Path, mode: str, view: str) -> None:
+    context = browser.new_context(**MODES[mode])  # type: ignore[arg-type]
+    tab = context.new_page()
+    tab.goto(f"{page.as_uri()}#{view}")
+    tab.wait_for_function("performance.getEntriesByName('ready').length > 0")
+    tab.wait_for_timeout(200)
+    tab.screenshot(path=page.with_name("-".join(filter(None, (page.stem, mode, view))) + ".png"))
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
