@@ -1,7 +1,7 @@
 """`thebes run` on checked-out repositories: same tests and outcomes as a plain pytest, and the wall time of both.
 
 Usage: python benchmarks/real_suites.py FOLDER… [--shards N]. Each folder has a `.venv` with its suite's needs and
-pytest-xdist. A plain `pytest`, `pytest -n N` and `thebes run --shards N` run one after the other; differences are named.
+pytest-xdist. A plain `pytest`, `pytest -n N` and `thebes run --shards N` run in turn; differences are named.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def compare(folder: Path, shards: int) -> None:
             found = dict(db.execute("SELECT id, outcome FROM test").fetchall())
         verdict = json.loads((out / "verdict.json").read_bytes())["verdict"]
     differing = {test for test in outcomes.keys() | found.keys() if outcomes.get(test) != found.get(test)}
-    print(f"{folder.name}: {len(outcomes):,} tests; pytest exits {plain_exit}, thebes {our_exit} ({verdict})")
+    print(f"{folder.name}: {len(outcomes):,} tests; exit codes {plain_exit} and {our_exit} ({verdict})")
     print(
         f"  pytest {plain:.1f} s · pytest -n {shards} {xdist:.1f} s · thebes, no history {ours:.1f} s, with {again:.1f} s"
     )
