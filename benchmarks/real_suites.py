@@ -53,9 +53,7 @@ def compare(folder: Path, shards: int) -> None:
         verdict = json.loads((out / "verdict.json").read_bytes())["verdict"]
     differing = {test for test in outcomes.keys() | found.keys() if outcomes.get(test) != found.get(test)}
     print(f"{folder.name}: {len(outcomes):,} tests; exit codes {plain_exit} and {our_exit} ({verdict})")
-    print(
-        f"  pytest {plain:.1f} s · pytest -n {shards} {xdist:.1f} s · thebes, no history {ours:.1f} s, with {again:.1f} s"
-    )
+    print(f"  pytest {plain:.1f} s, -n {shards} {xdist:.1f} s; thebes {ours:.1f} s, with history {again:.1f} s")
     for test in sorted(differing)[:20]:
         print(f"  differs: {test}: {outcomes.get(test)} / {found.get(test)}")
     print(f"  {len(differing)} outcomes differ")

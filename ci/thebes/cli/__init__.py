@@ -93,6 +93,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to tell
         code = Exit.EVIDENCE_MISSING
+    except OSError as error:  # a full disk, a folder that can't be written: not the input's fault
+        code = _complain(f"{error.filename or 'writing'}: {error.strerror or error}", Exit.EVIDENCE_MISSING)
     sys.exit(code if isinstance(code, int) else 0)
 
 

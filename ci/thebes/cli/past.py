@@ -31,7 +31,14 @@ def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] =
         given = Past(runs=tuple(read_durations(path) for path in durations))
         return dict.fromkeys(workspace.configs, given)
     with open_history(workspace, url) as history:
-        return {path: _past(history.runs(path)) for path in workspace.configs}
+        known = {path: _past(history.runs(path)) for path in workspace.configs}
+    return {path: past if past.runs else _committed(workspace.root / path) for path, past in known.items()}
+
+
+def _committed(project: Path) -> Past:
+    """The file that pytest-split keeps in a repository, for a project without a history of its own."""
+    path = project / ".test_durations"
+    return Past(runs=(read_durations(path),)) if path.is_file() else Past()
 
 
 def _past(runs: Sequence[PastRun]) -> Past:

@@ -77,6 +77,8 @@ def command(
     if shards is None and target is None and not any(p.config.shards or p.config.target for p in inputs):
         shards = max(1, processors() // each)
     pythons = pythons or tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
+    if others := [python for python in workspace.config.python if python not in pythons]:
+        say(f"thebes: under Python {', '.join(pythons)}; not here: {', '.join(others)} (--python adds one)")
     plan = assemble(inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons), workspace.commit)
     folder = _folder(workspace, out)
     write_atomic(folder / PLAN, encode(plan))
@@ -100,7 +102,7 @@ def command(
             progress,
         )
     verdict = _conclude(workspace, plan, folder, history_url, held, as_json=as_json)
-    say(f"{verdict.verdict} in {lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
+    say(f"{lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
     return EXITS[verdict.verdict]
 
 

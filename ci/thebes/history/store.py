@@ -80,16 +80,16 @@ class History:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        if "://" not in url:
-            Path(url).parent.mkdir(parents=True, exist_ok=True)
-            url = f"sqlite:///{url}"
         try:
+            if "://" not in url:
+                Path(url).parent.mkdir(parents=True, exist_ok=True)
+                url = f"sqlite:///{url}"
             self._engine = sa.create_engine(url)
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
             _tables.create_all(self._engine)
             self._check_format()
-        except (ArgumentError, SQLAlchemyError, ModuleNotFoundError) as error:
+        except (ArgumentError, SQLAlchemyError, ModuleNotFoundError, OSError) as error:
             text = str(getattr(error, "orig", None) or error).partition("\n")[0]
             raise InputError(f"history {self._shown()}: {text}") from None
 
