@@ -50,7 +50,9 @@ def test_the_plug_in_alone_needs_only_pytest_and_is_silent(project: Project, whe
     listed = project.command(str(user), "-m", "pip", "list", "--format=freeze").stdout
     assert "msgspec" not in listed
     assert "click" not in listed
-    project.write({"project/test_a.py": "import sys\ndef test_it(): assert 'thebes_plugin.shard' not in sys.modules\n"})
+    project.write(
+        {"project/test_a.py": "import sys\ndef test_it(): assert 'thebes_plugin.install' not in sys.modules\n"}
+    )
     done = project.command(str(user), "-m", "pytest", "-q", folder=project.root / "project")
     assert done.exit == 0, done.stdout
     project.write({"project/test_a.py": "def test_it(): pass\n"})

@@ -15,9 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before xdist, junitxml and pytest-cov look at the options
 def pytest_configure(config: pytest.Config) -> None:
     if path := config.getoption("--thebes-shard"):
-        from . import shard  # noqa: PLC0415  (nothing is imported where nothing is asked)
+        from .install import install  # noqa: PLC0415  (nothing is imported where nothing is asked)
 
-        shard.install(config, path)
+        install(config, path)
     elif path := config.getoption("--thebes-discover"):
         from . import discovery  # noqa: PLC0415
 

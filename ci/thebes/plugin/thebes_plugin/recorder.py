@@ -3,16 +3,14 @@
 import sys
 from collections.abc import Generator
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from .discovery import versions
 from .record import RECORD_FAILED, Record, RecordError, bounded, quoted
+from .selector import Selector
 from .split import file_key
-
-if TYPE_CHECKING:
-    from .shard import Selector
 
 OUTPUT_LIMIT = 16 * 1024
 INDEX = {"setup": 0, "call": 1, "teardown": 2}
@@ -70,7 +68,7 @@ class Attempt:
 class Recorder:
     """Writes the lines of a record from the first test to the end of the session."""
 
-    def __init__(self, config: pytest.Config, record: Record, clock: FixtureClock, selector: "Selector") -> None:
+    def __init__(self, config: pytest.Config, record: Record, clock: FixtureClock, selector: Selector) -> None:
         self.config = config
         self.record = record
         self.clock = clock

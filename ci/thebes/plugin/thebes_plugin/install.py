@@ -1,0 +1,65 @@
+"""Sets one process of a shard up: pytest itself, xdist's controller, or a worker of xdist."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from .neutral import neutralize
+from .record import Record
+from .recorder import FixtureClock, Recorder, WorkerClock
+from .selector import Selector
+from .shard import Shard
+
+# --maxfail was chosen for this very run, not by the project: as an option, or as x among flags as in -vx.
+CHOSEN = re.compile(r"-[lqsv]*x|--exitfirst|--maxfail")
+
+
+def install(config: pytest.Config, path: str) -> None:
+    shard = Shard(json.loads(Path(path).read_text("utf-8")))
+    record = Record(shard.record)
+    config.add_cleanup(record.close)
+    worker = getattr(config, "workerinput", {})
+    name = worker.get("workerid", "")
+    _refuse(config, shard, record)
+    _adjust(config, shard)
+    clock = FixtureClock()
+    config.pluginmanager.register(clock, "thebes-clock")
+    # Every worker collects the same; the first tells, or the one that replaces it.
+    tells = not worker or name == "gw0" or int(name.removeprefix("gw") or 0) >= worker["workercount"]
+    selector = Selector(config, shard, record if tells else None, name)
+    config.pluginmanager.register(selector, "thebes-selector")
+    if worker:
+        config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
+    else:
+        config.pluginmanager.register(Recorder(config, record, clock, selector), "thebes-recorder")
+
+
+def _refuse(config: pytest.Config, shard: Shard, record: Record) -> None:
+    """Stop before anything runs where the shard's part of the suite would not be what the plan says."""
+    problem = None
+    rootdir, inipath = str(config.rootpath), str(config.inipath) if config.inipath else None
+    if rootdir != shard.rootdir:
+        problem = f"rootdir is {rootdir}, the plan was made for {shard.rootdir}"
+    elif inipath != shard.inipath:
+        problem = f"the ini file is {inipath}, the plan was made for {shard.inipath}"
+    elif config.option.keepduplicates:
+        problem = "--keep-duplicates runs tests more than once; a suite can't be split with it"
+    elif getattr(config.option, "dist", "no") == "each":
+        problem = "--dist each runs every test in every worker; a suite can't be split with it"
+    if problem:
+        record.put("note", code="shard-refused", text=problem)
+        raise pytest.UsageError(f"thebes: {problem}")
+
+
+def _adjust(config: pytest.Config, shard: Shard) -> None:
+    """Take over what concerns the whole suite and would be wrong in a part of it (docs/configuration.md)."""
+    neutralize(config)
+    option = config.option
+    if shard.maxfail is not None:
+        option.maxfail = shard.maxfail
+    elif not any(CHOSEN.match(str(given)) for given in config.invocation_params.args):
+        option.maxfail = 0
+    if shard.marker:
+        option.markexpr = f"({option.markexpr}) and ({shard.marker})" if option.markexpr else shard.marker

@@ -1,0 +1,121 @@
+"""Selects the tests of one shard, and records which there were to select from."""
+
+from collections.abc import Generator, Iterable
+from time import perf_counter
+
+import pytest
+
+from .arguments import named_files
+from .positional import positional_hooks
+from .record import RECORD_FAILED, Record, RecordError
+from .shard import Shard
+from .split import file_key
+
+
+class Selector:
+    """Empties the files of other shards, deselects what others run, and tells what is left."""
+
+    def __init__(self, config: pytest.Config, shard: Shard, record: Record | None, worker: str) -> None:
+        self.config = config
+        self.shard = shard
+        self.record = record
+        self.worker = worker
+        self.selected = 0
+        self._named = named_files(config)
+        self._strangers: set[str] = set()
+        self._seconds: dict[str, float] = {}
+        self._began: tuple[str, float] | None = None
+        self._before: list[tuple[pytest.Item, str]] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        if not isinstance(collector, pytest.File) or isinstance(collector, pytest.Package):
+            return None
+        key = file_key(collector.nodeid)
+        if not self.shard.holds(key, collector.path):
+            if collector.path in self._named:
+                self._strangers.add(key)
+                return None
+            return pytest.CollectReport(collector.nodeid, "passed", None, [])
+        self._seconds.setdefault(key, 0.0)
+        self._began = (collector.nodeid, perf_counter())
+        return None
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if self._began and self._began[0] == report.nodeid:
+            self._seconds[file_key(report.nodeid)] += perf_counter() - self._began[1]
+            self._began = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
+        self._before = [(item, item.nodeid) for item in items]
+        yield
+        if self.record and len(items) < len(self._before):
+            for name in positional_hooks(self.config, [item for item, _ in self._before]):
+                self.record.put(
+                    "note",
+                    code="positional-deselection",
+                    text=f"{name} deselects tests by their position, which differs from shard to shard",
+                    worker=self.worker,
+                )
+        if self.shard.cuts or self._strangers:
+            names = {id(item): nodeid for item, nodeid in self._before}
+            self._drop_foreign(items, names)
+
+    def _drop_foreign(self, items: list[pytest.Item], names: dict[int, str]) -> None:
+        foreign: list[pytest.Item] = []
+        kept: list[pytest.Item] = []
+        for item in items:
+            file, _, test = names.get(id(item), item.nodeid).partition("::")
+            (kept if self._is_own(file, test) else foreign).append(item)
+        if foreign:
+            items[:] = kept
+            self.config.hook.pytest_deselected(items=foreign)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Everything that could change the selection has run: tell what there was and what is left."""
+        self.selected = len(session.items)
+        if not self.record:
+            return
+        try:
+            self._tell(self.record, session.items)
+        except RecordError as error:
+            pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
+
+    def _tell(self, record: Record, selected: list[pytest.Item]) -> None:
+        names = {id(item): nodeid for item, nodeid in self._before}
+        added = [(item, item.nodeid) for item in selected if id(item) not in names]
+        tests: dict[str, list[str]] = {file: [] for file in self._seconds}
+        for _, nodeid in [*self._before, *added]:
+            file, _, test = nodeid.partition("::")
+            if file not in self._strangers:
+                tests.setdefault(file, []).append(test)
+        for file, ids in tests.items():
+            record.put(
+                "collected",
+                file=file,
+                ids=ids,
+                own=self._own(file, ids),
+                seconds=round(self._seconds.get(file, 0.0), 6),
+                worker=self.worker,
+            )
+        left = {id(item) for item in selected}
+        gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]
+        if gone:
+            record.put("deselected", ids=gone, worker=self.worker)
+        renamed = {item.nodeid: names[id(item)] for item in selected if names.get(id(item), item.nodeid) != item.nodeid}
+        if renamed:  # `--dist loadgroup` appends the group to the id
+            record.put("renamed", ids=renamed, worker=self.worker)
+
+    def _own(self, file: str, ids: Iterable[str]) -> list[int] | None:
+        if file not in self.shard.cuts:
+            return None
+        return [position for position, test in enumerate(ids) if self.shard.runs(file, test)]
+
+    def _is_mine(self, nodeid: str) -> bool:
+        file, _, test = nodeid.partition("::")
+        return self._is_own(file, test)
+
+    def _is_own(self, file: str, test: str) -> bool:
+        return file not in self._strangers and self.shard.runs(file, test)
