@@ -6,7 +6,6 @@ full, for what only that can tell (tests that no file stands for, markers).
 
 import json
 import os
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ class Discoverer:
             "rootdir": str(config.rootpath),
             "inipath": str(config.inipath) if config.inipath else None,
             "pytest": pytest.__version__,
-            "plugins": versions(),
+            "plugins": versions(config),
             "options": self.options,
             "files": [{"key": key, "path": path} for key, path in sorted(self.files.items())],
             "tests": self.tests,
@@ -81,9 +80,9 @@ class Discoverer:
         Path(self.path).write_text(json.dumps(found), "utf-8")
 
 
-def versions() -> dict[str, str]:
-    """The watched plug-ins that are installed, with their versions."""
-    found = {point.dist.name.lower(): point.dist.version for point in entry_points(group="pytest11") if point.dist}
+def versions(config: pytest.Config) -> dict[str, str]:
+    """The watched plug-ins that are loaded, with their versions, as pytest itself found them."""
+    found = {dist.metadata["Name"].lower(): dist.version for _, dist in config.pluginmanager.list_plugin_distinfo()}
     return {name: found[name] for name in WATCHED if name in found}
 
 

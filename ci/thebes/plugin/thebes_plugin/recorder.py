@@ -84,7 +84,7 @@ class Recorder:
             pytest=pytest.__version__,
             rootdir=str(config.rootpath),
             inipath=str(config.inipath) if config.inipath else None,
-            plugins=versions(),
+            plugins=versions(config),
         )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
