@@ -6,6 +6,7 @@ Usage: python benchmarks/collection.py [--launches N].
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -18,11 +19,15 @@ from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 SHARDS = 8
 
 
-def networkx() -> Path:
+def networkx(scratch: Path) -> Path:
+    """A copy of the installed package, with a root of its own: where it is installed, pytest would find ours."""
     found = find_spec("networkx")
     if not found or not found.origin:
         raise SystemExit("networkx is not installed; `make bench` sets everything up")
-    return Path(found.origin).parent
+    folder = scratch / "suite"
+    shutil.copytree(Path(found.origin).parent, folder / "networkx")
+    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    return folder
 
 
 def shard_commands(folder: Path, scratch: Path) -> list[list[str]]:
@@ -77,12 +82,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--launches", type=int, default=3)
     launches = parser.parse_args().launches
-    folder = networkx()
     plain = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     with tempfile.TemporaryDirectory() as scratch:
+        folder = networkx(Path(scratch).resolve())
         ours = shard_commands(folder, Path(scratch))
         peer = [[*plain, "--splits", str(SHARDS), "--group", str(group)] for group in range(1, SHARDS + 1)]
-        single = [*plain, "classes/tests/test_function.py"]
+        single = [*plain, "networkx/classes/tests/test_function.py"]
         figures: dict[str, list[float]] = {"full": [], "one file": [], "thebes": [], "pytest-split": []}
         for _ in range(launches):
             figures["full"].append(measure(plain, folder=str(folder)).cpu)

@@ -1,6 +1,7 @@
 """Selects the tests of one shard, and records which there were to select from."""
 
 from collections.abc import Generator, Iterable
+from pathlib import Path
 from time import perf_counter
 
 import pytest
@@ -22,10 +23,16 @@ class Selector:
         self.worker = worker
         self.selected = 0
         self._named = named_files(config)
+        self._elsewhere = shard.foreign_paths() - {str(path) for path in self._named}
         self._strangers: set[str] = set()
         self._seconds: dict[str, float] = {}
         self._began: tuple[str, float] | None = None
         self._before: list[tuple[pytest.Item, str]] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Saves making and emptying a collector for a file that is known to be another shard's."""
+        return True if str(collection_path) in self._elsewhere else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:

@@ -26,6 +26,10 @@ class Shard:
         self.cuts = {file: Cut(file, pieces) for file, (_, pieces) in instructions["cut"].items()}
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
+    def foreign_paths(self) -> frozenset[str]:
+        """Where the files of other shards are, for those whose key is a path."""
+        return frozenset(f"{self.rootdir}/{file}" for file in self.known - self.whole - self.cuts.keys())
+
     def holds(self, file: str, path: Path) -> bool:
         """Does this shard collect `file`? One that no shard was given goes by its hash within its gate."""
         if file in self.whole or file in self.cuts:
