@@ -100,7 +100,8 @@ def main() -> None:
         code = Exit.EVIDENCE_MISSING
     except OSError as error:
         out_of_order = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
-        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        name = error.filename2 or error.filename  # the second: what a temporary file was to become
+        text = f"{name}: {error.strerror}" if name else str(error)
         code = _complain(text, Exit.EVIDENCE_MISSING if out_of_order else Exit.BAD_INPUT)
     except sqlite3.OperationalError as error:  # a full disk, a lock
         code = _complain(f"run.db: {error}", Exit.EVIDENCE_MISSING)
