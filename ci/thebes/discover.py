@@ -92,7 +92,9 @@ def _last_words(found: dict[str, Any] | None, output: str) -> str:
     if found and found["errors"]:
         return str(found["errors"][0]).strip().splitlines()[-1]
     lines = [line for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("ERROR", "E  ", "INTERNALERROR>"))]
+    telling = [
+        line for line in lines if line.startswith(("ERROR", "E  ", "INTERNALERROR>")) or ": error: " in line
+    ]  # the last is how argparse says what it does not know
     return (telling or lines or ["it said nothing"])[-1].strip()[:500]
 
 

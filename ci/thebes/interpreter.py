@@ -1,6 +1,8 @@
 """Which Python runs the user's tests. Theirs, not ours: Thebes lives in an environment of its own."""
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +12,17 @@ from pathlib import Path
 from .errors import InputError
 from .model import Value
 
-PROBE = (
-    "import sys; v = '%d.%d' % sys.version_info[:2]\n"
-    "try:\n import pytest\nexcept ImportError:\n print(v, '-')\nelse:\n print(v, pytest.__version__)"
-)
+PROBE = """
+import sys
+python = "python %d.%d" % sys.version_info[:2]
+try:
+    import pytest
+except ImportError:
+    print(python, "without pytest")
+else:
+    print(python, "pytest", pytest.__version__)
+"""
+ANSWER = re.compile(r"^python (3\.\d+) (?:without pytest|pytest (\d+\.\S*))$", re.MULTILINE)
 OLDEST_PYTEST = 8
 
 
@@ -39,8 +48,9 @@ def find(folder: Path, environment: Mapping[str, str], configured: str | None = 
             raise InputError(f"{path} ({why}): has no pytest; install it there, or name another with --interpreter")
         return _supported(found)
     for path, why in _likely(environment):
-        if found := probe(path, why):
-            return _supported(found)
+        with contextlib.suppress(InputError):  # a leftover on PATH is no reason to give up
+            if found := probe(path, why):
+                return _supported(found)
     raise InputError(f"{folder}: no Python with pytest found; name one with --interpreter")
 
 
@@ -66,13 +76,17 @@ def _likely(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def probe(path: str, why: str) -> Interpreter | None:
-    """The interpreter at `path`, or None if it has no pytest. InputError: it can't be run."""
+    """The interpreter at `path`, or None if it has no pytest. InputError: it can't be run, or is no Python."""
     try:
-        done = subprocess.run([path, "-c", PROBE], capture_output=True, text=True, check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise InputError(f"{path} ({why}): can't be run: {error}") from None
-    python, _, version = done.stdout.strip().rpartition("\n")[2].partition(" ")
-    return None if version in {"", "-"} else Interpreter(path=path, why=why, python=python, pytest=version)
+        done = subprocess.run([path, "-c", PROBE], capture_output=True, text=True, check=False, timeout=60)
+    except OSError as error:
+        raise InputError(f"{path} ({why}): can't be run: {error.strerror}") from None
+    except (subprocess.TimeoutExpired, UnicodeDecodeError):
+        raise InputError(f"{path} ({why}): does not answer as Python 3 would") from None
+    answer = ANSWER.search(done.stdout)
+    if done.returncode or not answer:
+        raise InputError(f"{path} ({why}): does not answer as Python 3 would (exit code {done.returncode})")
+    return Interpreter(path=path, why=why, python=answer[1], pytest=answer[2]) if answer[2] else None
 
 
 def _supported(found: Interpreter) -> Interpreter:

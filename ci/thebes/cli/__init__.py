@@ -1,5 +1,7 @@
 """The command line. Each command lives in a module of its own and is imported when it is called."""
 
+import errno
+import sqlite3
 import sys
 from importlib import import_module
 
@@ -84,6 +86,9 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = Exit.BAD_INPUT
     except click.ClickException as error:
         code = _complain(error.format_message(), Exit.BAD_INPUT)
     except ThebesError as error:
@@ -93,8 +98,15 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to tell
         code = Exit.EVIDENCE_MISSING
-    except OSError as error:  # a full disk, a folder that can't be written: not the input's fault
-        code = _complain(f"{error.filename or 'writing'}: {error.strerror or error}", Exit.EVIDENCE_MISSING)
+    except OSError as error:
+        out_of_order = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+        name = error.filename2 or error.filename  # the second: what a temporary file was to become
+        text = f"{name}: {error.strerror}" if name else str(error)
+        code = _complain(text, Exit.EVIDENCE_MISSING if out_of_order else Exit.BAD_INPUT)
+    except sqlite3.OperationalError as error:  # a full disk, a lock
+        code = _complain(f"run.db: {error}", Exit.EVIDENCE_MISSING)
+    except sqlite3.DatabaseError as error:
+        code = _complain(f"run.db is damaged: {error}; merge again", Exit.BAD_INPUT)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -82,8 +82,6 @@ def command(
     plan = assemble(inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons), workspace.commit)
     folder = _folder(workspace, out)
     write_atomic(folder / PLAN, encode(plan))
-    tell(plan, known=any(past.runs for past in runs.values()))
-
     stop = Stop()
     handle_signals(stop)
     numbers = {
@@ -92,6 +90,7 @@ def command(
         )
         for task in plan.tasks
     }
+    tell(plan, known=any(past.runs for past in runs.values()))
     with Progress(len(plan.tasks)) as progress:
         run_all(
             plan,

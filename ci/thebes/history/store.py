@@ -1,7 +1,8 @@
 """The history's tables, what goes in after a run, and what the planner gets out."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -80,18 +81,22 @@ class History:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        try:
+        with self._named_errors():
             if "://" not in url:
                 Path(url).parent.mkdir(parents=True, exist_ok=True)
                 url = f"sqlite:///{url}"
             self._engine = sa.create_engine(url)
-            if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
-            _tables.create_all(self._engine)
-            self._check_format()
-        except (ArgumentError, SQLAlchemyError, ModuleNotFoundError, OSError) as error:
-            text = str(getattr(error, "orig", None) or error).partition("\n")[0]
-            raise InputError(f"history {self._shown()}: {text}") from None
+            try:
+                self._prepare()
+            except BaseException:
+                self._engine.dispose()
+                raise
+
+    def _prepare(self) -> None:
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
+        _tables.create_all(self._engine)
+        self._check_format()
 
     def __enter__(self) -> Self:
         return self
@@ -99,8 +104,23 @@ class History:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._engine.dispose()
 
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """What goes wrong inside becomes an InputError that names the history."""
+        try:
+            yield
+        except (SQLAlchemyError, ModuleNotFoundError, OSError, ValueError) as error:  # the last: a port like "x"
+            text = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            raise InputError(f"history {self._shown()}: {text}") from None
+
     def _shown(self) -> str:
-        return sa.make_url(self.url).render_as_string() if "://" in self.url else self.url
+        """The URL without its password."""
+        if "://" not in self.url:
+            return self.url
+        try:
+            return sa.make_url(self.url).render_as_string()
+        except (ArgumentError, ValueError):
+            return self.url.partition("://")[0] + "://…"
 
     def _check_format(self) -> None:
         with self._engine.begin() as db:
@@ -133,7 +153,7 @@ class History:
         )
 
     def _add(self, stamp: Stamp, tests: Sequence[tuple[object, ...]], files: Sequence[tuple[object, ...]]) -> None:
-        with self._engine.begin() as db:
+        with self._named_errors(), self._engine.begin() as db:
             values = {
                 "at": stamp.at,
                 "commit_id": stamp.commit,
@@ -163,7 +183,7 @@ class History:
 
     def runs(self, project: str, limit: int = 20) -> list[PastRun]:
         """The newest `limit` runs that say something about `project`, oldest first."""
-        with self._engine.connect() as db:
+        with self._named_errors(), self._engine.connect() as db:
             told = sa.select(_test.c.run).where(_test.c.project == project)
             newest = sa.select(_run).where(_run.c.id.in_(told)).order_by(_run.c.at.desc(), _run.c.id.desc())
             return [self._past_run(db, row, project) for row in reversed(db.execute(newest.limit(limit)).fetchall())]
@@ -185,7 +205,7 @@ class History:
     def stamps(self) -> list[Stamp]:
         """All runs, newest first."""
         columns = (_run.c.at, _run.c.commit_id, _run.c.branch, _run.c.machine, _run.c.verdict)
-        with self._engine.connect() as db:
+        with self._named_errors(), self._engine.connect() as db:
             rows = db.execute(sa.select(*columns).order_by(_run.c.at.desc(), _run.c.id.desc())).fetchall()
         return [
             Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)

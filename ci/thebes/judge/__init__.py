@@ -139,12 +139,17 @@ def _coverage_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[R
     if missing:
         yield _reason("coverage-missing", missing)
     low = [
-        f"{fact.percent:.2f} %, at least {wanted[fact.project]:g} % is asked for"
+        f"{_of(fact)}{fact.percent:.2f} %, at least {wanted[fact.project]:g} % is asked for"
         for fact in facts
         if fact.percent is not None and fact.percent < wanted.get(fact.project, 0.0)
     ]
     if low:
         yield _reason("coverage-low", low)
+
+
+def _of(fact: CoverageFact) -> str:
+    """The project's name, where there may be several."""
+    return "" if fact.project == "." else f"{fact.project}: "
 
 
 def _project_coverage(facts: RunFacts) -> Iterable[Reason]:
@@ -156,7 +161,9 @@ def _project_coverage(facts: RunFacts) -> Iterable[Reason]:
         if fact.percent is None:
             yield _reason("coverage-missing", [f"{fact.project}: {fact.text}"])
         elif fact.percent < wanted:
-            yield _reason("coverage-low", [f"{fact.percent:.2f} %, the project's fail_under is {wanted:g} %"])
+            yield _reason(
+                "coverage-low", [f"{_of(fact)}{fact.percent:.2f} %, the project's fail_under is {wanted:g} %"]
+            )
 
 
 def _notices(held: Policy, today: dt.date) -> Iterable[Reason]:

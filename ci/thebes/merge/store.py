@@ -214,8 +214,10 @@ def open_run(folder: Path) -> sqlite3.Connection:
     try:
         row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
     except sqlite3.DatabaseError as error:
+        db.close()
         raise FormatError(f"{path}: not a run.db: {error}") from None
     if row is None or row[0] != str(FORMAT):
+        db.close()
         raise FormatError(f"{path}: format {row and row[0]}, this version reads format {FORMAT}")
     db.row_factory = sqlite3.Row
     return db
