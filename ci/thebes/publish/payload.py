@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import codeowners
+from .broken import broken
 from .columns import Column, Names, Tests
 from .read import Cause, Failure, causes, details, failures, reproduce
 from .text import one_line, plain, shortened
@@ -58,6 +59,7 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
     tests.columns = {}  # with many tests this is most of the memory
     texts = _Texts(max(LEAST, PAGE - RESERVE - len(run)))
     red = {
+        "broken": _broken(db, texts),
         "failures": _failures(db, found, tests, texts),
         "earlier": _earlier(db, tests, texts),
         "outputs": _outputs(db, texts),
@@ -152,6 +154,14 @@ def _earlier(db: sqlite3.Connection, tests: Tests, texts: _Texts) -> Column:
         place = texts.put([when, plain(shortened(text or message, TEXT)), shown, ""])
         made.append([tests.place(suite, test), outcome, one_line(message, MESSAGE), place])
     return made
+
+
+def _broken(db: sqlite3.Connection, texts: _Texts) -> Column:
+    """Tasks without a proper end: task, suite, what is said about it, text."""
+    return [
+        [one.task, one.suite, one_line(one.said), texts.put(["", plain(shortened(one.output, TEXT)), [], ""])]
+        for one in broken(db)
+    ]
 
 
 def _outputs(db: sqlite3.Connection, texts: _Texts) -> Column:

@@ -1,7 +1,7 @@
 // The page: views, filters, keys, printing. Every change goes through the address.
 
 const VIEWS = [
-  { name: "failures", title: "Failures", draw: failuresView, size: (run) => run.failures.length, filters: true, always: true },
+  { name: "failures", title: "Failures", draw: failuresView, size: (run) => run.failures.length + run.broken.length, filters: true, always: true },
   { name: "tests", title: "Tests", draw: testsView, size: (run) => run.length, filters: true, always: true },
   { name: "slow", title: "Slowest", draw: slowView, size: (run) => run.length && null, filters: true },
   { name: "timeline", title: "Timeline", draw: timelineView, size: (run) => run.tasks.length && null, filters: true },
@@ -54,7 +54,7 @@ class Page {
   show() {
     const before = this.state;
     this.state = readState();
-    this.view = this.views.find((view) => view.name === this.state.view) || this.views[this.run.failures.length ? 0 : 1];
+    this.view = this.views.find((view) => view.name === this.state.view) || this.views[VIEWS[0].size(this.run) ? 0 : 1];
     this.state.view = this.view.name;
     const same = before && address(before, { open: "" }) === address(this.state, { open: "" });
     if (!same) this.draw();
