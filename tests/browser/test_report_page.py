@@ -192,7 +192,8 @@ def test_nothing_of_a_test_executes_or_breaks_the_page(report: Reports) -> None:
     tab.page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     expect(tab.page.locator(".cause:has(.count)")).to_have_count(2 * len(HOSTILE))
     for card in tab.page.locator(".cause:has(.count)").all():
-        card.locator("summary").click()
+        if card.get_attribute("open") is None:
+            card.locator("summary").click()
         expect(card.locator(".command").first).to_be_visible()
     assert tab.page.locator("#view img, #view script, #view a[href^=http]").count() == 0
     assert tab.page.evaluate("document.documentElement.scrollHeight") < 200_000

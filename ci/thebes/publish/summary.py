@@ -23,19 +23,6 @@ TASKS = 10
 SLOWEST = 10
 SAFE = ":/?#=&%+-._~"
 ICONS = {"PASS": "✅", "FAIL": "❌", "INVALID": "⚠️"}
-COLUMNS = (
-    "passed",
-    "failed",
-    "error",
-    "crashed",
-    "missing",
-    "interrupted",
-    "cancelled",
-    "skipped",
-    "xfailed",
-    "xpassed",
-    "flaky",
-)
 
 
 def summary(db: sqlite3.Connection, verdict: Verdict, *, report: str = "") -> str:
@@ -111,7 +98,7 @@ def _reason(gate: str, reason: Reason) -> str:
 
 def _table(gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
     gates = list(gates)
-    columns = [name for name in COLUMNS if any(name in gate.counts for _, gate in gates)]
+    columns = [name for name in words.OUTCOMES if any(name in gate.counts for _, gate in gates)]
     covered = any(gate.coverage is not None for _, gate in gates)
     head = ["gate", "verdict", *columns, *(["coverage"] if covered else [])]
     yield f"| {' | '.join(head)} |\n|{' --- |' * 2}{' ---: |' * (len(head) - 2)}\n"

@@ -107,9 +107,10 @@ function causeCard(page, cause, open) {
   return card;
 }
 
-/** A message without the name of its exception, which stands beside it. */
+/** The first line of a message, without the name of its exception, which stands beside it. */
 function said(message, exception) {
-  return exception && message.startsWith(exception + ": ") ? message.slice(exception.length + 2) : message;
+  const line = message.split("⏎")[0];
+  return exception && line.startsWith(exception + ": ") ? line.slice(exception.length + 2) : line;
 }
 
 function commandOf(run, failure) {
@@ -143,7 +144,7 @@ function brokenTasks(page, parent) {
     card.fill = (text) => body.firstChild || body.append(el("pre", { tabindex: 0 }, text ? text[1] || "It printed nothing." : "run.db has what it printed."));
     card.fillNow = () => card.fill(run.textNow(reference)) || true;
     card.addEventListener("toggle", async () => card.open && card.fill(await run.text(reference)));
-    card.open = left.length <= 2;
+    card.open = task === left[0][0];
     return card;
   };
   if (left.length) inParts(left, 10, make, parent);
@@ -160,5 +161,5 @@ function failuresView(page, parent) {
     parent.append(el("p", { class: "empty" }, nothing));
     return;
   }
-  inParts(causes, 100, (cause) => causeCard(page, cause, causes.length <= 3), parent);
+  inParts(causes, 100, (cause) => causeCard(page, cause, causes.length <= 3 || cause === causes[0]), parent);
 }

@@ -34,11 +34,10 @@ class Page {
   go(changes, quietly) {
     const target = address(this.state, changes);
     if (target === location.hash) return;
-    if (!quietly) location.hash = target;
-    else {
-      history.replaceState(null, "", target);
-      this.show();
-    }
+    if (quietly) history.replaceState(null, "", target);
+    else location.hash = target;
+    // At once: the event comes later, and another change may come before it.
+    this.show();
   }
 
   open(failure) {
