@@ -1,24 +1,28 @@
-"""Times publishing a run of 128,000 tests, 2 % of them failing with 4 KB of distinct output each.
+"""Publishing: a run of 128,000 tests → junit.xml, summary and page; the page in Chromium; foreign JUnit XML.
 
-`python benchmarks/publishing.py [TESTS] [--keep FOLDER]`
+Usage: python benchmarks/publishing.py [TESTS] [--keep FOLDER] [--launches N]
 """
 
 import argparse
 import datetime as dt
 import random
+import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import process_time
 
 import msgspec
+from _measure import measure, table
+from playwright.sync_api import Browser, sync_playwright
 
 from thebes import publish
 from thebes.judge import Policy, judge, read_facts
 from thebes.merge import open_run
 from thebes.merge.store import SCHEMA
-from thebes.model import Verdict
 
 TASKS = 64
 SUITES = ("unit-py3.11", "unit-py3.12", "unit-py3.13", "integration-py3.13")
@@ -125,33 +129,130 @@ def _phase(row: tuple[object, ...], chance: random.Random, places: int) -> tuple
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tests", type=int, nargs="?", default=128_000)
-    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--keep", type=Path, help="leave run.db and the reports in this folder")
+    parser.add_argument("--launches", type=int, default=3)
+    parser.add_argument("--step", choices=STEPS, help="only this, on what the steps before left")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.db").unlink(missing_ok=True)
-        make(folder / "run.db", options.tests)
-        db = open_run(folder)
-        verdict = judge(read_facts(db), Policy(), dt.datetime.now(dt.UTC).date())
-        print(f"{options.tests:,} tests, {SHARE:.0%} failing; seconds of processor time, bytes")
-        total = sum(_timed(name, work, folder) for name, work in _works(db, verdict, folder))
-        print(f"{'together':<12}{total:8.3f}")
+        if options.step:
+            STEPS[options.step](folder, options)
+            return
+        print(f"{options.tests:,} tests, {SHARE:.0%} of them failing with 4 KB of distinct output each", flush=True)
+        # Each step in a process of its own: the kernel counts a parent's memory to its children's.
+        command = [sys.executable, __file__, str(options.tests), "--keep", str(folder)]
+        for step in STEPS:
+            subprocess.run([*command, "--launches", str(options.launches), "--step", step], check=True)
 
 
-def _works(db: sqlite3.Connection, verdict: Verdict, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    yield "junit.xml", lambda: publish.junit(db, folder / "junit.xml")
-    yield "summary.md", lambda: (folder / "summary.md").write_text(publish.summary(db, verdict), "utf-8")
-    yield "report.html", lambda: publish.html(db, verdict, folder / "report.html")
+def _make(folder: Path, options: argparse.Namespace) -> None:
+    (folder / "run.db").unlink(missing_ok=True)
+    make(folder / "run.db", options.tests)
 
 
-def _timed(name: str, work: Callable[[], object], folder: Path) -> float:
+def _publish(folder: Path, options: argparse.Namespace) -> None:
+    """Seconds of processor time, the least of some launches; all together in one process, with its memory."""
+    used = measure([sys.executable, "-c", PUBLISH, str(folder)])
+    db = open_run(folder)
+    verdict = judge(read_facts(db), Policy(), dt.datetime.now(dt.UTC).date())
+    works: dict[str, Callable[[], object]] = {
+        "junit.xml": lambda: publish.junit(db, folder / "junit.xml"),
+        "summary.md": lambda: (folder / "summary.md").write_text(publish.summary(db, verdict), "utf-8"),
+        "report.html": lambda: publish.html(db, verdict, folder / "report.html"),
+    }
+    print(f"{'':14}{'cpu s':>8}{'bytes':>14}")
+    spent = {name: min(_timed(work) for _ in range(options.launches)) for name, work in works.items()}
+    for name, seconds in spent.items():
+        print(f"{name:<14}{seconds:8.3f}{(folder / name).stat().st_size:>14,}")
+    used = measure([sys.executable, "-c", PUBLISH, str(folder)])
+    whole = f"as one process, with its imports: {used.cpu:.2f} s, {used.memory:.0f} MB"
+    print(f"{'together':<14}{sum(spent.values()):8.3f}   ({whole})")
+
+
+def _timed(work: Callable[[], object]) -> float:
     began = process_time()
     work()
-    spent = process_time() - began
-    print(f"{name:<12}{spent:8.3f} {(folder / name).stat().st_size:>12,}")
-    return spent
+    return process_time() - began
 
+
+def _browse(folder: Path, _: argparse.Namespace) -> None:
+    """Milliseconds until the page is ready, and until a search shows its rows, in headless Chromium."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        print("no Chromium: the page was not opened")
+        return
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        ready, searched = zip(*(_visit(started, folder / "report.html") for _ in range(5)), strict=True)
+        started.close()
+    print(f"in Chromium: ready after {min(ready):.0f} ms, a search answers in {min(searched):.0f} ms")
+
+
+def _visit(browser: Browser, page: Path) -> tuple[float, float]:
+    tab = browser.new_page()
+    tab.goto(f"{page.as_uri()}#tests")
+    tab.wait_for_function("performance.getEntriesByName('ready').length > 0")
+    ready = tab.evaluate("performance.getEntriesByName('ready')[0].startTime")
+    searches = [tab.evaluate(SEARCH, text) for text in ("t", "to", "token 4711", "nothing like it")]
+    tab.close()
+    return ready, max(searches)
+
+
+def _inflate(folder: Path, _: argparse.Namespace, size: int = 68_000_000) -> None:
+    """A JUnit file of `size` bytes: the same tests with more output."""
+    text = (folder / "junit.xml").read_text("utf-8")
+    places = max(1, text.count("</system-out>"))
+    more = ("y" * 79 + "\n") * ((size - len(text)) // places // 80)
+    (folder / "large.xml").write_text(text.replace("</system-out>", f"{more}</system-out>"), "utf-8")
+
+
+def _read_foreign(folder: Path, options: argparse.Namespace) -> None:
+    """The large JUnit file, beside junitparser."""
+    large = folder / "large.xml"
+    print(f"reading JUnit XML of {large.stat().st_size / 1e6:.0f} MB")
+    codes = {"thebes.foreign": FOREIGN, "junitparser": JUNITPARSER}
+    runs = range(options.launches)
+    usages = {name: [measure([sys.executable, "-c", code, str(large)]) for _ in runs] for name, code in codes.items()}
+    table(usages, "thebes.foreign")
+
+
+STEPS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
+    "make": _make,
+    "publish": _publish,
+    "browse": _browse,
+    "inflate": _inflate,
+    "read": _read_foreign,
+}
+SEARCH = """(text) => new Promise((done) => {
+  const began = performance.now();
+  page.go({ q: text }, true);
+  requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+})"""
+PUBLISH = """
+import datetime, pathlib, sys
+from thebes import publish
+from thebes.judge import Policy, judge, read_facts
+from thebes.merge import open_run
+folder = pathlib.Path(sys.argv[1])
+db = open_run(folder)
+verdict = judge(read_facts(db), Policy(), datetime.date.today())
+publish.junit(db, folder / "junit.xml")
+publish.summary(db, verdict)
+publish.html(db, verdict, folder / "report.html")
+"""
+FOREIGN = """
+import sys
+from thebes.foreign import junit
+with open(sys.argv[1], "rb") as stream:
+    assert sum(1 for case in junit(stream, "large.xml"))
+"""
+JUNITPARSER = """
+import sys
+from junitparser import JUnitXml
+cases = (case for suite in JUnitXml.fromfile(sys.argv[1]) for case in suite)
+assert sum(1 for case in cases if (case.classname, case.name, case.time, case.result, case.system_out))
+"""
 
 if __name__ == "__main__":
     main()

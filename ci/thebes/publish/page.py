@@ -64,6 +64,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["plain"] = plain
     environment.filters["line"] = one_line
+    environment.filters["outcomes"] = words.outcomes
     return environment
 
 

@@ -3,13 +3,14 @@
 import base64
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from . import codeowners
-from .places import inside
+from .broken import broken
+from .columns import Column, Names, Tests
 from .read import Cause, Failure, causes, details, failures, reproduce
 from .text import one_line, plain, shortened
 
@@ -22,8 +23,6 @@ OUTPUT = 8_000
 MESSAGE = 300
 LEVEL = 5  # of deflate: 6 takes 1.5 times as long for 2 % less
 POINTS = 120
-
-Column = list[Any]
 
 
 class Payload(NamedTuple):
@@ -42,12 +41,12 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "SELECT s.id, s.gate, s.python, s.services, s.project, coalesce(p.rootdir, '') FROM suite s"
         " LEFT JOIN project p ON p.path = s.project ORDER BY s.id"
     ).fetchall()
-    tests = _Tests(db, [tuple(suite) for suite in suites])
+    tests = Tests(db, [tuple(suite) for suite in suites])
     model: dict[str, Any] = {
         "suites": [_suite(*suite) for suite in suites],
         "tasks": _tasks(db),
         "workers": _workers(db),
-        **tests.columns(),
+        **tests.columns,
         "owners": _owners(owners, tests.files),
         "skips": tests.skips(db),
         "samples": _samples(db),
@@ -56,8 +55,11 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "causes": [[one_line(cause.exception, 80), one_line(cause.place), cause.first.noun] for cause in found],
     }
     run = _packed(model)
+    del model
+    tests.columns = {}  # with many tests this is most of the memory
     texts = _Texts(max(LEAST, PAGE - RESERVE - len(run)))
     red = {
+        "broken": _broken(db, texts),
         "failures": _failures(db, found, tests, texts),
         "earlier": _earlier(db, tests, texts),
         "outputs": _outputs(db, texts),
@@ -77,114 +79,6 @@ def _rows(db: sqlite3.Connection, sql: str) -> list[list[Any]]:
 def _suite(name: str, gate: str, python: str, services: str, project: str, root: str) -> list[str]:
     used = ", ".join(f"{service} {version}" for service, version in msgspec.json.decode(services).items())
     return [name, gate, python, used, project, root]
-
-
-def _runs(values: Iterable[Any]) -> Column:
-    """Run-length: value, count, value, count …"""
-    made: Column = []
-    for value in values:
-        if made and made[-2] == value:
-            made[-1] += 1
-        else:
-            made += [value, 1]
-    return made
-
-
-def _ticks(column: str) -> str:
-    """SQL of a duration in tenths of a millisecond; from 0.1 s on whole milliseconds, for more is only noise."""
-    fine, coarse = f"CAST({column} * 1e4 + 0.5 AS INT)", f"CAST({column} * 1e3 + 0.5 AS INT) * 10"
-    return f"CASE WHEN {column} < 0.1 THEN {fine} ELSE {coarse} END"
-
-
-_TESTS = f"""
-    SELECT suite, id, file, task, outcome, {_ticks("setup")}, {_ticks("call")}, {_ticks("teardown")},
-      {_ticks("fixtures")}, worker, attempts, flaky FROM test ORDER BY rowid"""  # noqa: S608
-
-
-class _Tests:
-    """The tests as columns, and where a test stands in them."""
-
-    def __init__(self, db: sqlite3.Connection, suites: Sequence[tuple[Any, ...]]) -> None:
-        cursor = db.cursor()
-        cursor.row_factory = None
-        self._roots = {suite[0]: suite[5] for suite in suites}
-        self._rows = cursor.execute(_TESTS).fetchall()
-        self._places: dict[tuple[str, str], int] = {}
-        self.files: dict[tuple[str, str], int] = {}
-        self._imports = self._import_times(db)
-
-    def _import_times(self, db: sqlite3.Connection) -> list[list[Any]]:
-        """Path in the repository, seconds of import over all suites, outcomes of every file."""
-        times: list[list[Any]] = []
-        for suite, file, seconds in db.execute(
-            "SELECT suite, file, sum(seconds) FROM file GROUP BY 1, 2 ORDER BY 2, 1"
-        ):
-            self.files[suite, file] = len(times)
-            times.append([plain(inside(self._roots[suite], file)), round(seconds, 4)])
-        for row in self._rows:
-            if (row[0], row[2]) not in self.files:
-                self.files[row[0], row[2]] = len(times)
-                times.append([plain(inside(self._roots[row[0]], row[2])), 0])
-        return times
-
-    def place(self, suite: str, test: str) -> int:
-        """The row of a test; -1 if there is none (a file that failed as a whole)."""
-        if not self._places:
-            self._places = {(row[0], row[1]): number for number, row in enumerate(self._rows)}
-        return self._places.get((suite, test), -1)
-
-    def columns(self) -> dict[str, Column]:
-        rows = self._rows
-        files = self.files
-        tasks, outcomes, workers = (_Names() for _ in range(3))
-        columns: dict[str, Column] = {
-            "files": self._imports,
-            "name": [_name(row[1], row[2]) for row in rows],
-            "file": _runs(files[row[0], row[2]] for row in rows),
-            "task": _runs(tasks[row[3]] for row in rows),
-            "outcome": _runs(outcomes[row[4]] for row in rows),
-            "setup": [row[5] for row in rows],
-            "call": [row[6] for row in rows],
-            "teardown": [row[7] for row in rows],
-            "fixtures": [[number, row[8]] for number, row in enumerate(rows) if row[8]],
-            "worker": _runs(workers[row[9]] for row in rows),
-            "again": [[number, row[10], row[11]] for number, row in enumerate(rows) if row[10] > 1 or row[11]],
-        }
-        return {**columns, "taskNames": tasks.names, "outcomes": outcomes.names, "workerNames": workers.names}
-
-    def skips(self, db: sqlite3.Connection) -> Column:
-        """Reason, place, and rows of the tests: skipped and expected failures by why; files by -1 and name."""
-        groups: dict[tuple[str, str, str], Column] = {}
-        rows = db.execute(
-            "SELECT suite, id, outcome, substr(message, 1, 300), path, line FROM phase"
-            " WHERE decides AND outcome IN ('skipped', 'xfailed') AND subtest IS NULL ORDER BY rowid"
-        )
-        for suite, test, outcome, message, path, line in rows:
-            file = test.partition("::")[0]
-            place = f"{file if path.endswith(file) else path}:{line}" if path else ""
-            groups.setdefault((outcome, message, place), []).append(self.place(suite, test))
-        for suite, file, text in db.execute("SELECT suite, file, text FROM file WHERE outcome = 'skipped'"):
-            where = inside(self._roots[suite], file)
-            groups.setdefault(("file", text[:300], where), []).append(-1)
-        return [[kind, one_line(why), one_line(place), places] for (kind, why, place), places in groups.items()]
-
-
-class _Names(dict[str, int]):
-    """Numbers names in the order in which they come."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __missing__(self, name: str) -> int:
-        self[name] = len(self.names)
-        self.names.append(plain(name))
-        return self[name]
-
-
-def _name(test: str, file: str) -> str:
-    name = test[len(file) + 2 :] if test.startswith(file) else test
-    return name if name.isascii() and name.isprintable() else plain(name)
 
 
 class _Texts:
@@ -218,7 +112,7 @@ class _Texts:
             self._open, self._size = [], 0
 
 
-def _failures(db: sqlite3.Connection, found: Sequence[Cause], tests: _Tests, texts: _Texts) -> Column:
+def _failures(db: sqlite3.Connection, found: Sequence[Cause], tests: Tests, texts: _Texts) -> Column:
     """Cause, row of the test, file's name, suite, message and text of every failure.
 
     The first failure of every cause gets room for its text first, then the second of every cause, and so on.
@@ -248,7 +142,7 @@ def _text(db: sqlite3.Connection, failure: Failure) -> list[Any]:
     ]
 
 
-def _earlier(db: sqlite3.Connection, tests: _Tests, texts: _Texts) -> Column:
+def _earlier(db: sqlite3.Connection, tests: Tests, texts: _Texts) -> Column:
     """Attempts that did not decide: row of the test, outcome, message, text."""
     rows = db.execute(
         "SELECT suite, id, outcome, message, phase, text, output FROM phase WHERE NOT decides"
@@ -260,6 +154,14 @@ def _earlier(db: sqlite3.Connection, tests: _Tests, texts: _Texts) -> Column:
         place = texts.put([when, plain(shortened(text or message, TEXT)), shown, ""])
         made.append([tests.place(suite, test), outcome, one_line(message, MESSAGE), place])
     return made
+
+
+def _broken(db: sqlite3.Connection, texts: _Texts) -> Column:
+    """Tasks without a proper end: task, suite, what is said about it, text."""
+    return [
+        [one.task, one.suite, one_line(one.said), texts.put(["", plain(shortened(one.output, TEXT)), [], ""])]
+        for one in broken(db)
+    ]
 
 
 def _outputs(db: sqlite3.Connection, texts: _Texts) -> Column:
@@ -312,6 +214,6 @@ def _owners(text: str, files: dict[tuple[str, str], int]) -> Column:
     rules = codeowners.parse(text)
     if not rules:
         return []
-    names = _Names()
+    names = Names()
     numbers = [names[codeowners.owner(rules, file)] for _, file in files]
     return [names.names, numbers]

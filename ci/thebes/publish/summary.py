@@ -10,6 +10,7 @@ from urllib.parse import quote
 from thebes.model import GateVerdict, Reason, Verdict
 
 from . import words
+from .broken import broken
 from .read import Cause, causes, details, failures, reproduce
 from .text import code_block, code_span, html, one_line, shortened
 
@@ -18,22 +19,10 @@ TEXT = 6_000  # characters of one traceback
 OUTPUT = 2_000
 SUBJECTS = 10
 NAMES = 20
+TASKS = 10
 SLOWEST = 10
 SAFE = ":/?#=&%+-._~"
 ICONS = {"PASS": "✅", "FAIL": "❌", "INVALID": "⚠️"}
-COLUMNS = (
-    "passed",
-    "failed",
-    "error",
-    "crashed",
-    "missing",
-    "interrupted",
-    "cancelled",
-    "skipped",
-    "xfailed",
-    "xpassed",
-    "flaky",
-)
 
 
 def summary(db: sqlite3.Connection, verdict: Verdict, *, report: str = "") -> str:
@@ -44,6 +33,7 @@ def summary(db: sqlite3.Connection, verdict: Verdict, *, report: str = "") -> st
     found = causes(failures(db))
     page = _Page(LIMIT)
     page.add("".join(_head(db, verdict, report)))
+    page.add("".join(_broken(db)))
     shown = 0
     while shown < len(found) and page.add(_cause(db, found[shown], first=shown == 0)):
         shown += 1
@@ -108,7 +98,7 @@ def _reason(gate: str, reason: Reason) -> str:
 
 def _table(gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
     gates = list(gates)
-    columns = [name for name in COLUMNS if any(name in gate.counts for _, gate in gates)]
+    columns = [name for name in words.OUTCOMES if any(name in gate.counts for _, gate in gates)]
     covered = any(gate.coverage is not None for _, gate in gates)
     head = ["gate", "verdict", *columns, *(["coverage"] if covered else [])]
     yield f"| {' | '.join(head)} |\n|{' --- |' * 2}{' ---: |' * (len(head) - 2)}\n"
@@ -123,6 +113,18 @@ def _table(gates: Iterable[tuple[str, GateVerdict]]) -> Iterator[str]:
             cells.append("" if gate.coverage is None else f"{gate.coverage:.2f} %")
         yield f"| {' | '.join(cells)} |\n"
     yield "\n"
+
+
+def _broken(db: sqlite3.Connection) -> Iterator[str]:
+    found = broken(db)
+    if found:
+        yield "## Tasks that broke\n\n"
+    for number, one in enumerate(found[:TASKS]):
+        opened = " open" if number == 0 else ""
+        yield f"<details{opened}><summary><code>{html(one.task)}</code> {html(one_line(one.said, 200))}</summary>\n\n"
+        yield code_block(shortened(one.output, OUTPUT) or "It printed nothing.") + "\n</details>\n\n"
+    if found[TASKS:]:
+        yield f"… and {len(found) - TASKS:,} more\n\n"
 
 
 def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:

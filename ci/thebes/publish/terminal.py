@@ -12,18 +12,6 @@ from .text import terminal_line
 SUBJECTS = 10
 INDENT = 20
 COLORS = {"PASS": "32", "FAIL": "31", "INVALID": "35", "dim": "2", "bold": "1"}
-ORDER = (
-    "passed",
-    "failed",
-    "error",
-    "crashed",
-    "missing",
-    "interrupted",
-    "cancelled",
-    "skipped",
-    "xfailed",
-    "xpassed",
-)
 
 
 def terminal(verdict: Verdict, db: sqlite3.Connection, *, color: bool, width: int) -> str:
@@ -64,8 +52,7 @@ class _Screen:
         if gate.absent and not gate.reasons:
             return
         word = gate.verdict.value if gate.verdict else "-"
-        facts = [f"{gate.counts[outcome]:,} {outcome}" for outcome in ORDER if outcome in gate.counts]
-        facts += [f"{gate.counts['flaky']:,} flaky"] if "flaky" in gate.counts else []
+        facts = words.outcomes(gate.counts)
         facts += [f"coverage {gate.coverage:.2f} %"] if gate.coverage is not None else []
         facts += [f"{words.duration(seconds)} of work"] if seconds else []
         # A wrapped line ends between two facts, never inside of one.

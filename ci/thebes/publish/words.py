@@ -2,13 +2,17 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from thebes.model import Reason, Verdict, VerdictKind
 
 from .jsonfile import counts
 
 WEIGHT = {VerdictKind.INVALID: 0, VerdictKind.FAIL: 1, VerdictKind.PASS: 2}
+OUTCOMES = (
+    *("passed", "failed", "error", "crashed", "missing", "interrupted", "cancelled"),
+    *("skipped", "xfailed", "xpassed", "flaky"),
+)
 EFFECTS = {"test-missing", "test-interrupted", "file-not-collected", "nothing-selected"}  # mostly of other reasons
 
 
@@ -36,6 +40,11 @@ def headline(verdict: Verdict) -> str:
     ]
     rest = f" and {len(heavy) - 2} more reasons" if len(heavy) > 3 else ""
     return "; ".join(heavy[: 2 if rest else 3]) + rest
+
+
+def outcomes(counts: Mapping[str, int]) -> list[str]:
+    """Counts of tests by outcome in words, in the order of all tables."""
+    return [f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if outcome in counts]
 
 
 def facts(db: sqlite3.Connection, verdict: Verdict) -> Iterator[str]:

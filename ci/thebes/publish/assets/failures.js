@@ -107,9 +107,10 @@ function causeCard(page, cause, open) {
   return card;
 }
 
-/** A message without the name of its exception, which stands beside it. */
+/** The first line of a message, without the name of its exception, which stands beside it. */
 function said(message, exception) {
-  return exception && message.startsWith(exception + ": ") ? message.slice(exception.length + 2) : message;
+  const line = message.split("⏎")[0];
+  return exception && line.startsWith(exception + ": ") ? line.slice(exception.length + 2) : line;
 }
 
 function commandOf(run, failure) {
@@ -128,14 +129,37 @@ function testsOf(page, cause) {
   return inParts(cause.failures, 20, make, list);
 }
 
+/** Tasks without a proper end, with what they printed last: often all there is to go by. */
+function brokenTasks(page, parent) {
+  const { run, state } = page;
+  const left = run.broken.filter(([task, suite]) => fits(run.suiteOf.get(suite) || ["", ""], task, state));
+  const make = ([task, , said, reference]) => {
+    const body = el("div", { class: "body" });
+    const card = el(
+      "details",
+      { class: "cause" },
+      el("summary", { class: "item" }, el("span", { class: "outcome missing" }, "task"), el("span", { class: "what id" }, task), el("span", { class: "says" }, said)),
+      body,
+    );
+    card.fill = (text) => body.firstChild || body.append(el("pre", { tabindex: 0 }, text ? text[1] || "It printed nothing." : "run.db has what it printed."));
+    card.fillNow = () => card.fill(run.textNow(reference)) || true;
+    card.addEventListener("toggle", async () => card.open && card.fill(await run.text(reference)));
+    card.open = task === left[0][0];
+    return card;
+  };
+  if (left.length) inParts(left, 10, make, parent);
+}
+
 function failuresView(page, parent) {
   const causes = causesLeft(page.run, page.state);
   const total = causes.reduce((sum, cause) => sum + cause.failures.length, 0);
   page.status(total ? `${count(total, "failure")} with ${count(causes.length, "cause")}` : "");
+  brokenTasks(page, parent);
   if (!causes.length) {
+    if (page.run.broken.length) return;
     const nothing = page.run.failures.length ? "No failure fits these filters." : "Nothing failed.";
     parent.append(el("p", { class: "empty" }, nothing));
     return;
   }
-  inParts(causes, 100, (cause) => causeCard(page, cause, causes.length <= 3), parent);
+  inParts(causes, 100, (cause) => causeCard(page, cause, causes.length <= 3 || cause === causes[0]), parent);
 }

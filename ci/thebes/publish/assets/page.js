@@ -1,7 +1,7 @@
 // The page: views, filters, keys, printing. Every change goes through the address.
 
 const VIEWS = [
-  { name: "failures", title: "Failures", draw: failuresView, size: (run) => run.failures.length, filters: true, always: true },
+  { name: "failures", title: "Failures", draw: failuresView, size: (run) => run.failures.length + run.broken.length, filters: true, always: true },
   { name: "tests", title: "Tests", draw: testsView, size: (run) => run.length, filters: true, always: true },
   { name: "slow", title: "Slowest", draw: slowView, size: (run) => run.length && null, filters: true },
   { name: "timeline", title: "Timeline", draw: timelineView, size: (run) => run.tasks.length && null, filters: true },
@@ -34,11 +34,10 @@ class Page {
   go(changes, quietly) {
     const target = address(this.state, changes);
     if (target === location.hash) return;
-    if (!quietly) location.hash = target;
-    else {
-      history.replaceState(null, "", target);
-      this.show();
-    }
+    if (quietly) history.replaceState(null, "", target);
+    else location.hash = target;
+    // At once: the event comes later, and another change may come before it.
+    this.show();
   }
 
   open(failure) {
@@ -54,7 +53,7 @@ class Page {
   show() {
     const before = this.state;
     this.state = readState();
-    this.view = this.views.find((view) => view.name === this.state.view) || this.views[this.run.failures.length ? 0 : 1];
+    this.view = this.views.find((view) => view.name === this.state.view) || this.views[VIEWS[0].size(this.run) ? 0 : 1];
     this.state.view = this.view.name;
     const same = before && address(before, { open: "" }) === address(this.state, { open: "" });
     if (!same) this.draw();
@@ -228,8 +227,11 @@ class Page {
 
 async function start() {
   const [data, red] = await Promise.all([unpack("run-data"), unpack("failure-data")]);
-  window.page = new Page(new Run(data, red));
+  const run = new Run(data, red);
+  window.page = new Page(run);
   performance.mark("ready");
+  // So that the first search is as fast as the next.
+  setTimeout(() => run.haystack(), 50);
 }
 
 start().catch((error) => {
