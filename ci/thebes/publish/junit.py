@@ -15,7 +15,10 @@ from thebes.judge.reasons import REASONS
 from thebes.model import VerdictKind
 
 from .read import DETAIL, Detail, detail
-from .text import xml_attribute, xml_text
+from .text import is_harmless, xml_attribute, xml_text
+
+_Rows = dict[str, tuple[int, ...]]
+_PhaseRows = dict[str, tuple[_Rows, _Rows]]  # by suite: of attempts that decide, and of earlier ones
 
 ERRORS = ("error", "crashed", "missing", "interrupted")
 SKIPPED = ("skipped", "xfailed", "cancelled")
@@ -44,7 +47,9 @@ def junit(db: sqlite3.Connection, path: Path) -> None:
 
 def _document(db: sqlite3.Connection) -> Iterator[str]:
     suites = [row[0] for row in db.execute("SELECT id FROM suite ORDER BY id")]
-    parts = [_Suite(db, suite) for suite in suites]
+    db.execute("PRAGMA mmap_size = 268435456")  # the texts are read in place, not copied page by page
+    phases = _phase_rows(db)
+    parts = [_Suite(db, suite, phases.get(suite, ({}, {}))) for suite in suites]
     problems = _problems(db)
     tests, failures, errors, skipped, seconds = (sum(part.counts[i] for part in parts) for i in range(5))
     head = _counts(tests + len(problems), failures, errors + len(problems), skipped, seconds)
@@ -77,8 +82,9 @@ def _problem(code: str, place: str, subject: str, text: str) -> str:
 class _Suite:
     """One testsuite element. Details are looked up by row, so that memory does not grow with the output."""
 
-    def __init__(self, db: sqlite3.Connection, suite: str) -> None:
+    def __init__(self, db: sqlite3.Connection, suite: str, phases: tuple[_Rows, _Rows]) -> None:
         self.db = db
+        self.phases, self.reruns = phases
         self.suite = suite
         self.files = _files(db, suite)
         self.checks = _checks(db, suite)
@@ -106,7 +112,7 @@ class _Suite:
         yield "</testsuite>\n"
 
     def _tests(self) -> Iterator[str]:
-        phases, reruns = _rows(self.db, self.suite, decides=True), _rows(self.db, self.suite, decides=False)
+        phases, reruns = self.phases, self.reruns
         cursor = self.db.cursor()
         cursor.row_factory = None
         # The tests of a suite mostly lie together: with the bounds, all suites together read the table once.
@@ -115,17 +121,19 @@ class _Suite:
             " WHERE rowid BETWEEN ? AND ? AND suite = ? ORDER BY rowid",
             (*self.rows, self.suite),
         )
-        openings: dict[str, str] = {}
         while rows := cursor.fetchmany(BATCH):
+            # One look at all the names of a batch costs less than one at each.
+            escape = str if is_harmless("".join([row[0] for row in rows])) else xml_attribute
+            openings: dict[str, str] = {}
             lines = []
-            openings.clear()
             for test, file, outcome, seconds in rows:
-                address, bracket, parameters = test.partition("[")
-                group, _, name = address.rpartition("::")
+                end = test.find("[")
+                at = test.rfind("::", 0, end) if end >= 0 else test.rfind("::")
+                group, name = (test[:at], test[at + 2 :]) if at >= 0 else ("", test)
                 opening = openings.get(group)
                 if opening is None:
                     opening = openings[group] = _opening(group, file)
-                start = f'{opening}{xml_attribute(name + bracket + parameters)}" time="{seconds:.3f}"'
+                start = f'{opening}{escape(name)}" time="{seconds:.3f}"'
                 if outcome == "passed" and not (reruns and test in reruns):
                     lines.append(start + "/>\n")
                 else:
@@ -157,11 +165,14 @@ def _opening(group: str, file: str) -> str:
     return f'<testcase classname="{xml_attribute(".".join(names))}" file="{xml_attribute(file)}" name="'
 
 
-def _rows(db: sqlite3.Connection, suite: str, *, decides: bool) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    sql = "SELECT id, rowid FROM phase WHERE suite = ? AND decides = ? ORDER BY rowid"
-    for test, row in db.execute(sql, (suite, decides)):
-        found.setdefault(test, []).append(row)
+def _phase_rows(db: sqlite3.Connection) -> _PhaseRows:
+    """Where the phases of each suite's tests are: one pass over a table that is mostly long texts."""
+    found: _PhaseRows = {}
+    cursor = db.cursor()
+    cursor.row_factory = None
+    for suite, test, row, decides in cursor.execute("SELECT suite, id, rowid, decides FROM phase ORDER BY rowid"):
+        known = found.setdefault(suite, ({}, {}))[0 if decides else 1]
+        known[test] = (*known.get(test, ()), row)
     return found
 
 

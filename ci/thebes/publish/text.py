@@ -55,9 +55,14 @@ def _spell(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
+def is_harmless(text: str) -> bool:
+    """Needs no escaping in XML, and is seen at once: letters, digits and the usual signs, in ASCII."""
+    return _HARMLESS.fullmatch(text) is not None
+
+
 def xml_attribute(text: str) -> str:
     """For the inside of a double-quoted attribute; what XML can't carry becomes `#x1B`, as pytest has it."""
-    if _HARMLESS.fullmatch(text):
+    if is_harmless(text):
         return text
     return _replaced(_NOT_XML.sub(_hexadecimal, text), _XML_ATTRIBUTE)
 
