@@ -47,7 +47,6 @@ def junit(db: sqlite3.Connection, path: Path) -> None:
 
 def _document(db: sqlite3.Connection) -> Iterator[str]:
     suites = [row[0] for row in db.execute("SELECT id FROM suite ORDER BY id")]
-    db.execute("PRAGMA mmap_size = 268435456")  # the texts are read in place, not copied page by page
     phases = _phase_rows(db)
     parts = [_Suite(db, suite, phases.get(suite, ({}, {}))) for suite in suites]
     problems = _problems(db)
