@@ -1,9 +1,12 @@
 """Every form of the report from small runs whose answers are known."""
 
+import base64
 import json
 import os
+import random
 import re
 import sys
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import JUnitXml
+from markdown_it import MarkdownIt
 
 from browser.runs import HOSTILE, ROOT, Run, hostile_run
 from thebes import publish
@@ -207,6 +211,35 @@ def test_json_has_every_test_and_every_problem() -> None:
         "flaky": False,
     }
     assert {problem["code"] for problem in document["problems"]} == {"check-failed", "record-cut"}
+
+
+def test_a_summary_of_hostile_names_has_no_markup_but_ours() -> None:
+    run = hostile_run()
+    page = MarkdownIt("commonmark").enable("table").render(publish.summary(run.db, run.verdict()))
+    tags = set(re.findall(r"<([a-zA-Z!/][^\s>]*)", page))
+    ours = {"h1", "h2", "p", "ul", "li", "strong", "b", "code", "pre", "details", "summary"}
+    ours |= {"table", "thead", "tbody", "tr", "th", "td"}
+    assert {tag.lstrip("/") for tag in tags} <= ours
+    assert page.count("<details") == page.count("</details>")
+
+
+def test_a_page_keeps_its_size_and_says_what_did_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["thebes.publish.payload"], "PAGE", 700_000)
+    monkeypatch.setattr(sys.modules["thebes.publish.payload"], "LEAST", 100_000)
+    run = Run()
+    noise = random.Random(3)  # noqa: S311
+    for number in range(600):
+        run.failing(f"tests/test_a.py::test_{number}", "src/app/db.py", number // 2, noise.randbytes(4000).hex())
+    publish.html(run.db, run.verdict(), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert 300_000 < len(page) < 1_000_000
+    found = re.search(r'id="failure-data">([^<]+)<', page)
+    assert found
+    known = json.loads(zlib.decompress(base64.b64decode(found[1])))["failures"]
+    shown = [failure[6] is not None for failure in known]
+    assert len(known) == 600
+    assert shown == sorted(shown, reverse=True)  # the first of every cause before the second of any
+    assert 10 < sum(shown) < 600
 
 
 def test_hostile_names_are_harmless_everywhere(tmp_path: Path) -> None:
