@@ -79,46 +79,31 @@ class Tests:
         cursor = db.cursor()
         cursor.row_factory = None
         tasks, outcomes, workers = Names(), Names(), Names()
-        files = self.files
         file_of, task_of, outcome_of, worker_of = Runs(), Runs(), Runs(), Runs()
-        names: Column = []
-        spent: tuple[Column, Column, Column] = ([], [], [])
+        plain_columns: dict[str, Column] = {name: [] for name in ("name", "setup", "call", "teardown")}
+        add_name, add_setup, add_call, add_teardown = (column.append for column in plain_columns.values())
         fixtures: Column = []
         again: Column = []
-        rows = cursor.execute(_TESTS)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(cursor.execute(_TESTS)):
             suite, test, file, task, outcome, setup, call, teardown, shared, worker, attempts, flaky = row
-            names.append(_name(test, file))
-            known = files.get((suite, file))
+            known = self.files.get((suite, file))
             file_of.add(self._file(suite, file) if known is None else known)
             task_of.add(tasks[task])
             outcome_of.add(outcomes[outcome])
             worker_of.add(workers[worker])
-            spent[0].append(setup)
-            spent[1].append(call)
-            spent[2].append(teardown)
+            add_name(_name(test, file))
+            add_setup(setup)
+            add_call(call)
+            add_teardown(teardown)
             if outcome != "passed" or attempts > 1 or flaky:
                 self._places[suite, test] = number
                 if attempts > 1 or flaky:
                     again.append([number, attempts, flaky])
             if shared:
                 fixtures.append([number, shared])
-        return {
-            "files": self._file_rows,
-            "name": names,
-            "file": file_of.made,
-            "task": task_of.made,
-            "taskNames": tasks.names,
-            "outcome": outcome_of.made,
-            "outcomes": outcomes.names,
-            "worker": worker_of.made,
-            "workerNames": workers.names,
-            "setup": spent[0],
-            "call": spent[1],
-            "teardown": spent[2],
-            "fixtures": fixtures,
-            "again": again,
-        }
+        runs = {"file": file_of.made, "task": task_of.made, "outcome": outcome_of.made, "worker": worker_of.made}
+        names = {"taskNames": tasks.names, "outcomes": outcomes.names, "workerNames": workers.names}
+        return {**plain_columns, **runs, **names, "files": self._file_rows, "fixtures": fixtures, "again": again}
 
     def skips(self, db: sqlite3.Connection) -> Column:
         """Reason, place, and rows of the tests: skipped and expected failures by why; a file has the row -1."""
