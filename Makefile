@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock formats test-hosts test-long clean
+.PHONY: help run test test-browser lint bench lock formats clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -11,9 +11,14 @@ help: ## List the targets
 run: .venv/ready ## Run the main job on this repository's own unit tests
 	$(BIN)/thebes run --gate unit --shards 2
 
-test: .venv/ready .venv-oldest/ready lint ## Run all tests that need neither root nor a virtual machine
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5
-	@echo "test tiers: local"
+test: .venv/ready .venv-oldest/ready lint ## Run all tests that need neither root nor a browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts
+	@echo "test tier: local"
+
+test-browser: .venv/ready ## Look at the report in headless Chromium (installs it when root on Debian)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -q tests/browser
+	@echo "test tier: browser"
 
 lint: .venv/ready ## Check format, lint rules and types
 	$(BIN)/ruff format --check .

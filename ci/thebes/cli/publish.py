@@ -9,7 +9,7 @@ from thebes.codec import read_verdict, write_atomic
 from thebes.errors import InputError
 from thebes.merge import open_run
 from thebes.model import Verdict
-from thebes.publish import annotations, as_json, html, junit, summary
+from thebes.publish import annotations, as_json, codeowners, html, junit, summary
 
 from . import options
 from .judge import VERDICT
@@ -37,7 +37,7 @@ def command(
     db = open_run(folder)
     try:
         if html_path:
-            html(db, verdict, html_path)
+            html(db, verdict, html_path, owners=codeowners.find(Path.cwd()))
         if summary_path:
             with summary_path.open("a", encoding="utf-8") as file:
                 file.write(summary(db, verdict))
@@ -54,7 +54,7 @@ def command(
 
 def publish_all(db: sqlite3.Connection, verdict: Verdict, out: Path) -> Path:
     """Every report, in `out`; returns the path of the page."""
-    html(db, verdict, out / "report.html")
+    html(db, verdict, out / "report.html", owners=codeowners.find(Path.cwd()))
     write_atomic(out / "summary.md", summary(db, verdict).encode("utf-8", "backslashreplace"))
     write_atomic(out / "report.json", as_json(db, verdict))
     junit(db, out / "junit.xml")

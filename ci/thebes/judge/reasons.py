@@ -71,7 +71,7 @@ REASONS = {
 def headline(code: str, count: int) -> str:
     one = count == 1
     plural = {
-        "n": count,
+        "n": f"{count:,}",
         "s": "" if one else "s",
         "es": "" if one else "es",
         "their": "its" if one else "their",

@@ -4,6 +4,7 @@ Every selected test ended exactly once, in the shard that the plan and the hash 
 problem with a name.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -198,7 +199,10 @@ def _running(facts: Facts) -> str:
 
 
 def _last_words(facts: Facts) -> str:
-    return facts.output.strip().rpartition("\n")[2][:300]
+    """The line of the output that tells most: the last that speaks of an error, else the last."""
+    lines = [line.strip() for line in facts.output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r"(\S+: )?error\b|E  |INTERNALERROR>", line, re.IGNORECASE)]
+    return (telling or lines or [""])[-1][:300]
 
 
 def _red(facts: Facts) -> bool:
