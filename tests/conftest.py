@@ -1,8 +1,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.project import Project
+
+settings.register_profile("any machine", deadline=None)  # a loaded machine is no reason to fail
+settings.load_profile("any machine")
 
 
 @pytest.fixture
