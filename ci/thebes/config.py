@@ -52,6 +52,7 @@ class Config(Section, frozen=True, kw_only=True):
     shards: int | None = None
     max_shards: int = 32
     target: str | None = None
+    job_start: str = "15s"
     workers: str | None = None
     task_limit: str = "2h"
     required_gates: tuple[str, ...] = ()
@@ -158,7 +159,11 @@ def _refuse_numbers(config: Config, where: str) -> None:
     for key, value in (("max-shards", config.max_shards), ("shards", config.shards)):
         if value is not None and value < 1:
             raise InputError(f"{where}.{key}: {value} is not at least 1")
-    for key, text in (("target", config.target), ("task-limit", config.task_limit)):
+    for key, text in (
+        ("target", config.target),
+        ("task-limit", config.task_limit),
+        ("job-start", config.job_start),
+    ):
         if text is not None:
             seconds(text, f"{where}.{key}")
     if config.workers is not None:

@@ -3,6 +3,7 @@
 import random
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,5 +82,14 @@ def test_the_target_time_sets_the_number_of_shards() -> None:
     runs = ({f"{name}::test_it": 30.0 for name in names},)
     plan = assemble([project(names, Config(target="2m", max_shards=4), runs)], Choice(), "")
     assert len(plan.tasks) == 4  # five would be needed
-    plan = assemble([project(names, Config(), runs)], Choice(target=60.0), "")
+    plan = assemble([project(names, Config(job_start="1s"), runs)], Choice(target=62.0), "")
     assert len(plan.tasks) == 10
+    plan = assemble([project(names, Config(job_start="1s"), runs)], Choice(target=60.5), "")
+    assert len(plan.tasks) == 20  # beside the start of the job there is no time for two of thirty seconds
+
+
+def test_no_more_shards_than_shorten_the_longest() -> None:
+    runs = ({"a.py::long": 100.0, **{f"b.py::test_{n}": 10.0 for n in range(20)}},)
+    plan = assemble([project(["a.py", "b.py"], Config(job_start="1s"), runs)], Choice(target=20.0), "")
+    assert len(plan.tasks) < 20
+    assert plan.tasks[0].estimate == pytest.approx(100.0, abs=0.1)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from thebes.history import History, PastRun, Stamp, read_durations
+from thebes.history.durations import read_durations
+from thebes.history.store import History, PastRun, Stamp
 from thebes.repository import branch
 
 from .workspace import Past, Workspace

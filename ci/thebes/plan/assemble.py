@@ -3,14 +3,11 @@
 The same input gives the same plan, whatever order files and durations come in.
 """
 
-import math
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
-from math import fsum
 from pathlib import PurePosixPath
 
 import msgspec
@@ -35,7 +32,8 @@ from thebes.model import (
 from thebes.plugin.thebes_plugin.split import gate_of
 
 from .estimate import estimate
-from .pack import Load, loads_of, pack
+from .pack import Load, loads_of
+from .packed import Wish, packed
 
 TEST_FOLDERS = ("tests", "test")
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
@@ -160,31 +158,19 @@ class _Part:
 
     def _shards(self, gate: str) -> list[tuple[float, tuple[Piece, ...]]]:
         """The shards of a gate: what each is estimated to take, and its pieces."""
-        loads = {load.file: load for load in _loads(self._files(gate), self.input)}
-        if not loads:
-            return []
-        known = {file: fsum(each.seconds for _, each in load.tests) or load.seconds for file, load in loads.items()}
-        single = {test: each.seconds for load in loads.values() for test, each in load.tests}
-        packed = pack(list(loads.values()), self._number(fsum(known.values())))
-        holders = Counter(piece.file for pieces in packed for piece in pieces)
+        loads = _loads(self._files(gate), self.input)
+        found = packed(loads, self._wish())
+        return list(zip(found.expected, found.shards, strict=True))
 
-        def expected(piece: Piece) -> float:
-            if not piece.tests:  # all of the file, or the part that the hash will give it
-                return known[piece.file] / holders[piece.file] + loads[piece.file].overhead
-            return fsum(single[test] for test in piece.tests) + loads[piece.file].overhead
-
-        return [(fsum(expected(piece) for piece in pieces), pieces) for pieces in packed]
-
-    def _number(self, total: float) -> int:
+    def _wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
-        if self.choice.shards:
-            return self.choice.shards
-        target = self.choice.target
-        if target is None and self.config.shards:
-            return self.config.shards
-        if target is None and self.config.target:
-            target = seconds(self.config.target, "tool.thebes.target")
-        return max(1, min(self.config.max_shards, math.ceil(total / target))) if target else 1
+        config, asked = self.config, self.choice
+        target = asked.target
+        if target is None and config.target and not config.shards:
+            target = seconds(config.target, "tool.thebes.target")
+        shards = asked.shards or (None if asked.target else config.shards)
+        start = seconds(config.job_start, "tool.thebes.job-start")
+        return Wish(shards=shards, target=target, job_start=start, most=config.max_shards)
 
     def _pytest_tasks(self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]) -> Iterable[Task]:
         for index, (expected, pieces) in enumerate(shards, 1):
