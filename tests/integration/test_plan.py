@@ -54,3 +54,16 @@ def test_neither_database_nor_pytest_is_imported_for_it(project: Project) -> Non
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'sqlalchemy', 'pytest', 'jinja2', 'rich'}))"
     )
     assert project.command(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_explained_for_people_and_for_machines(project: Project) -> None:
+    durations(project)
+    project.write({f"tests/test_{file}.py": "def test_0(): pass\n" for file in "abcd"})
+    arguments = ("plan", "--explain", "--shards", "3", "--durations", "old.json", "--out", "p.json")
+    for more in ((), ("--from-durations",)):
+        done = project.thebes(*arguments, *more)
+        assert done.exit == 0, done.stderr
+        assert "times the lower bound" in done.stdout
+        view = json.loads(project.thebes(*arguments, *more, "--json").stdout)["suites"][0]
+        plan = json.loads((project.root / "p.json").read_bytes())
+        assert [shard["seconds"] for shard in view["shards"]] == [task["estimate"] for task in plan["tasks"]]

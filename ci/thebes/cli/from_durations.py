@@ -7,11 +7,14 @@ import click
 import msgspec
 
 from thebes.codec import encode, write_atomic
+from thebes.config import Config
 from thebes.errors import InputError
 from thebes.history.durations import read_durations
+from thebes.model import DEFAULT_GATE
 from thebes.plan.from_durations import against, files_of, pack_durations, plan_of
 from thebes.plan.packed import Packed, Wish
 
+from .explain import explanation, give
 from .text import amount, lasting, say
 
 
@@ -22,6 +25,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     wish: Wish
     against: Path | None
     out: Path | None
+    explained: bool
     as_json: bool
 
 
@@ -32,6 +36,8 @@ def from_durations(request: Request) -> None:
     # All that is made here lives until the process ends, soon: looking for garbage among a million tests only
     # takes time, a fifth of it or more.
     gc.disable()
+    if request.explained and request.against:
+        raise InputError("--explain: not with --against")
     runs = [read_durations(path) for path in request.durations]
     if request.against is None:
         found = pack_durations(runs, files_of(runs[-1]), request.wish)
@@ -49,7 +55,9 @@ def _give_plan(found: Packed, request: Request) -> None:
         longest = max(found.expected, default=0.0)
         files = amount(len(found.loads), "file")
         say(f"{amount(len(plan.tasks), 'task')}, {files}, the longest about {lasting(longest)}")
-    if request.as_json or not request.out:
+    if request.explained:
+        give(explanation({DEFAULT_GATE: found}, Config()), as_json=request.as_json)
+    elif request.as_json or not request.out:
         click.echo(encoded, nl=False)
 
 

@@ -1,6 +1,7 @@
 """`thebes plan`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,11 +9,15 @@ from thebes.codec import encode, write_atomic
 from thebes.config import Config, seconds
 from thebes.errors import InputError
 from thebes.model import Plan
-from thebes.plan import Choice, assemble
+from thebes.plan import Assembled, Choice, assembled
 from thebes.plan.packed import Wish
 
 from . import options
+from .explain import explanation, give
 from .text import amount, lasting, say
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
 
 
 @click.command("plan", epilog="Example: thebes plan --gate unit --shards 8 --out plan.json")
@@ -31,6 +36,7 @@ from .text import amount, lasting, say
     metavar="FILE",
     help="With --from-durations: plan FILE's test files and tell what each shard would really have taken.",
 )
+@click.option("--explain", "explained", is_flag=True, help="Tell why: shards, cuts, the bound, what is uncertain.")
 @options.as_json
 @options.arguments
 def command(
@@ -44,22 +50,33 @@ def command(
     out: Path | None,
     bare: bool,  # noqa: FBT001
     against: Path | None,
+    explained: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
 ) -> None:
     """Split the suite into tasks, each for a job of its own. Nothing is run and no test module imported.
 
-    ARGUMENTS (after --) are pytest arguments for every shard.
+    ARGUMENTS (after --) are pytest arguments for every shard. With --explain, --json is for the explanation, and
+    the plan goes to --out only.
     """
     choice = Choice(gates=gates, shards=shards, target=target, pythons=pythons)
     if bare:
         _refuse({"--gate": gates, "--history": history_url, "--interpreter": interpreter, "--python": pythons})
         _refuse({"pytest arguments": arguments})
-        _from_durations(choice, durations, against, out, as_json=as_json)
+        _from_durations(choice, durations, against, out, explained=explained, as_json=as_json)
         return
     if against:
         raise InputError("--against: only with --from-durations")
-    _from_project(choice, interpreter, arguments, history_url, durations, out, as_json=as_json)
+    workspace = _workspace(interpreter, arguments)
+    found, known = _assembled(workspace, choice, history_url, durations)
+    if out:
+        write_atomic(out, encode(found.plan))
+    if explained:
+        give(explanation(found.suites, workspace.config), as_json=as_json)
+    elif as_json or not out:
+        click.echo(encode(found.plan), nl=False)
+    if out:
+        tell(found.plan, known=known)
 
 
 def _refuse(others: dict[str, object]) -> None:
@@ -69,38 +86,45 @@ def _refuse(others: dict[str, object]) -> None:
 
 
 def _from_durations(
-    choice: Choice, durations: tuple[Path, ...], against: Path | None, out: Path | None, *, as_json: bool
+    choice: Choice,
+    durations: tuple[Path, ...],
+    against: Path | None,
+    out: Path | None,
+    *,
+    explained: bool,
+    as_json: bool,
 ) -> None:
     from .from_durations import Request, from_durations  # noqa: PLC0415  (and nothing that needs a project)
 
     usual = Config()
     start = seconds(usual.job_start, "tool.thebes.job-start")
-    wish = Wish(shards=choice.shards, target=choice.target, job_start=start, most=usual.max_shards)
-    from_durations(Request(durations=durations, wish=wish, against=against, out=out, as_json=as_json))
+    from_durations(
+        Request(
+            durations=durations,
+            wish=Wish(shards=choice.shards, target=choice.target, job_start=start, most=usual.max_shards),
+            against=against,
+            out=out,
+            explained=explained,
+            as_json=as_json,
+        )
+    )
 
 
-def _from_project(
-    choice: Choice,
-    interpreter: str | None,
-    arguments: tuple[str, ...],
-    history_url: str | None,
-    durations: tuple[Path, ...],
-    out: Path | None,
-    *,
-    as_json: bool,
-) -> None:
+def _workspace(interpreter: str | None, arguments: tuple[str, ...]) -> "Workspace":
+    from .workspace import Workspace  # noqa: PLC0415  (looks for projects)
+
+    return Workspace(interpreter, arguments)
+
+
+def _assembled(
+    workspace: "Workspace", choice: Choice, history_url: str | None, durations: tuple[Path, ...]
+) -> tuple[Assembled, bool]:
+    """The plan, and whether anything is known of past runs."""
     from .past import past_runs  # noqa: PLC0415  (the database library)
-    from .workspace import Workspace  # noqa: PLC0415
 
-    workspace = Workspace(interpreter, arguments)
     runs = past_runs(workspace, history_url, durations)
-    plan = assemble(workspace.inputs(runs, choice.gates), choice, workspace.commit)
-    if out:
-        write_atomic(out, encode(plan))
-    if as_json or not out:
-        click.echo(encode(plan), nl=False)
-    if out:
-        tell(plan, known=any(past.runs for past in runs.values()))
+    found = assembled(workspace.inputs(runs, choice.gates), choice, workspace.commit)
+    return found, any(past.runs for past in runs.values())
 
 
 def tell(plan: Plan, *, known: bool) -> None:

@@ -18,7 +18,16 @@ from thebes.repository import commit, file_at
 
 FOLDER = ".thebes"
 # What concerns the whole repository: refused in a project's own file, where nothing would read it.
-ROOT_ONLY = ("projects", "max_shards", "workers", "task_limit", "history")
+ROOT_ONLY = (
+    "projects",
+    "max_shards",
+    "max_tasks",
+    "job_start",
+    "price_per_minute",
+    "workers",
+    "task_limit",
+    "history",
+)
 
 
 class Past(Value, frozen=True, kw_only=True):
@@ -59,6 +68,9 @@ class Workspace:
             shards=own.shards or root.shards,
             target=own.target or root.target,
             max_shards=root.max_shards,
+            max_tasks=root.max_tasks,
+            job_start=root.job_start,
+            price_per_minute=root.price_per_minute,
             interpreter=own.interpreter or root.interpreter,
         )
 

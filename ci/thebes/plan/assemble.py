@@ -8,7 +8,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
+from math import fsum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,7 +22,6 @@ from thebes.model import (
     GATES,
     WAVES,
     Discovery,
-    Piece,
     Plan,
     Project,
     Skip,
@@ -31,9 +32,11 @@ from thebes.model import (
 )
 from thebes.plugin.thebes_plugin.split import gate_of
 
+from .budget import Want, share_out
 from .estimate import estimate
+from .groups import without_groups
 from .pack import Load, loads_of
-from .packed import Wish, packed
+from .packed import Packed, Wish, packed
 
 TEST_FOLDERS = ("tests", "test")
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
@@ -67,11 +70,24 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     overheads: Mapping[str, float] = {}
 
 
+class Assembled(NamedTuple):
+    """The plan, and how each suite that has tests was packed, by suite."""
+
+    plan: Plan
+    suites: dict[str, Packed]
+
+
 def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Plan:
-    """The plan. InputError if a chosen gate has nothing in any project."""
+    """The plan. InputError if a chosen gate has nothing in any project, or if one job for each suite is too many."""
+    return assembled(projects, choice, commit).plan
+
+
+def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Assembled:
+    """The plan, with what `explain` wants to know; errors as from `assemble`."""
     slugs = unique([project.path for project in projects])
     parts = [_Part(project, slug, choice) for project, slug in zip(projects, slugs, strict=True)]
     suites = [suite for part in parts for suite in part.suites()]
+    within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
     for gate in choice.gates:
         if all(suite.gate != gate for suite in suites):
@@ -83,7 +99,23 @@ def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> P
         tasks=tuple(sorted(tasks, key=lambda task: (task.wave, task.suite, task.kind != TaskKind.PYTEST, task.index))),
         skips=tuple(_skips(parts, choice)),
     )
-    return msgspec.structs.replace(plan, digest=digest(plan))
+    found = {suite: packs for part in parts for suite, packs in part.packed_suites()}
+    return Assembled(msgspec.structs.replace(plan, digest=digest(plan)), found)
+
+
+def within(parts: Sequence["_Part"], most: int) -> None:
+    """Fewer shards where all suites together would be more than `most` tasks: the next one always to the suite whose
+    shards would be the longest."""
+    packs = [(part, gate, found) for part in parts for gate, found in part.packs.items()]
+    wanted = [Want(_seconds(found), len(found.shards), len(part.pythons)) for part, _, found in packs]
+    checks = sum(part.checks() for part in parts)
+    for (part, gate, found), number in zip(packs, share_out(wanted, most - checks), strict=True):
+        if number < len(found.shards):
+            part.pack(gate, Wish(shards=number))
+
+
+def _seconds(found: Packed) -> float:
+    return fsum(load.seconds + load.overhead for load in found.loads)
 
 
 def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
@@ -104,6 +136,25 @@ class _Part:
         self.choice = choice
         self.claims = _claims(project)
         self.pythons = choice.pythons or project.config.python or (project.discovery.python,)
+        self.packs: dict[str, Packed] = {}
+        for gate in self._chosen():
+            self.pack(gate, self._wish())
+
+    def pack(self, gate: str, wish: Wish) -> None:
+        """Share the files of a gate out, if it has any."""
+        files = self._files(gate)
+        if files:
+            loads, groups = _loads(files, self.input)
+            self.packs[gate] = packed(loads, wish, self.config.plan, groups)
+
+    def packed_suites(self) -> Iterable[tuple[str, Packed]]:
+        for gate, found in self.packs.items():
+            for python in self.pythons:
+                yield self._suite(gate, python), found
+
+    def checks(self) -> int:
+        """Tasks that are no shards."""
+        return sum(len(self.config.gates.get(gate, GateConfig()).checks) for gate in self._chosen())
 
     def project(self) -> Project:
         given = self.input
@@ -141,9 +192,8 @@ class _Part:
 
     def tasks(self) -> Iterable[Task]:
         for gate in self._chosen():
-            shards = self._shards(gate)
-            for python in self.pythons:
-                yield from self._pytest_tasks(gate, self._suite(gate, python), shards)
+            for python in self.pythons if gate in self.packs else ():
+                yield from self._pytest_tasks(gate, self._suite(gate, python), self.packs[gate])
             checks = self.config.gates.get(gate, GateConfig()).checks
             yield from self._check_tasks(gate, self._suite(gate, self.pythons[0]), checks)
 
@@ -156,12 +206,6 @@ class _Part:
         files = self.input.discovery.files
         return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
 
-    def _shards(self, gate: str) -> list[tuple[float, tuple[Piece, ...]]]:
-        """The shards of a gate: what each is estimated to take, and its pieces."""
-        loads = _loads(self._files(gate), self.input)
-        found = packed(loads, self._wish())
-        return list(zip(found.expected, found.shards, strict=True))
-
     def _wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
         config, asked = self.config, self.choice
@@ -172,16 +216,17 @@ class _Part:
         start = seconds(config.job_start, "tool.thebes.job-start")
         return Wish(shards=shards, target=target, job_start=start, most=config.max_shards)
 
-    def _pytest_tasks(self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]) -> Iterable[Task]:
-        for index, (expected, pieces) in enumerate(shards, 1):
+    def _pytest_tasks(self, gate: str, suite: str, found: Packed) -> Iterable[Task]:
+        number = len(found.shards)
+        for index, (expected, pieces) in enumerate(zip(found.expected, found.shards, strict=True), 1):
             yield Task(
-                id=f"{suite}-{index}of{len(shards)}",
+                id=f"{suite}-{index}of{number}",
                 suite=suite,
                 kind=TaskKind.PYTEST,
                 wave=WAVES[gate],
                 estimate=round(expected, 3),
                 index=index,
-                of=len(shards),
+                of=number,
                 pieces=pieces,
             )
 
@@ -226,12 +271,13 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
     return {gate: tuple(sorted(claims[gate])) for gate in GATES if gate in claims}
 
 
-def _loads(files: Sequence[str], project: ProjectInput) -> list[Load]:
-    """What each file is expected to take, and what it costs once more in every further shard."""
+def _loads(files: Sequence[str], project: ProjectInput) -> tuple[list[Load], dict[str, str]]:
+    """What each file is expected to take, and what it costs once more in every further shard; tests' groups."""
+    runs, groups = without_groups(project.runs)
     measured = project.overheads
     usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
     overheads = {file: measured.get(file, usual) for file in files}
-    return loads_of(estimate(project.runs, files=files), files, overheads)
+    return loads_of(estimate(runs, files=files), files, overheads), groups
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:

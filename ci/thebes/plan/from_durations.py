@@ -10,6 +10,7 @@ from thebes.model import DEFAULT_GATE, WAVES, Piece, Plan, Project, Suite, Task,
 from thebes.plugin.thebes_plugin.split import Cut, file_key
 
 from .estimate import estimate
+from .groups import without_groups
 from .pack import loads_of
 from .packed import Packed, Wish, packed
 
@@ -31,7 +32,8 @@ def files_of(times: Iterable[str]) -> list[str]:
 
 def pack_durations(runs: Sequence[Times], files: Sequence[str], wish: Wish) -> Packed:
     """The shards for `files`, estimated from `runs`, oldest first. Importing costs nothing: nobody measured it."""
-    return packed(loads_of(estimate(runs, files=files), files), wish)
+    plain, groups = without_groups(runs)
+    return packed(loads_of(estimate(plain, files=files), files), wish, groups=groups)
 
 
 def plan_of(found: Packed) -> Plan:
@@ -61,6 +63,7 @@ def plan_of(found: Packed) -> Plan:
 
 def against(found: Packed, times: Times) -> Outcome:
     """What the shards would really have taken: every test goes where a shard's own rules send it."""
+    times = without_groups([times])[0][0]
     owner = _Owners(found.shards)
     loads: list[list[float]] = [[] for _ in found.shards]
     for test, seconds in times.items():

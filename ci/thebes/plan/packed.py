@@ -1,15 +1,20 @@
 """The shards of one suite, with all that is known about them: what `assemble` makes tasks of. Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, fsum
 from typing import NamedTuple
 
+from thebes.config import PlanConfig
 from thebes.model import Piece
 
-from .pack import Load, pack
+from .groups import Bundles, Rules, bundle, rules
+from .pack import Load, lower_bound, pack
 
-_TRIES = 8  # times that shards are added because the longest one misses the target
+_TRIES, _MORE = 8, 1.15  # times that so many more shards are tried where the longest one misses the target
+_NEAR = 0.001
+_FREE = PlanConfig()
+_NONE: Mapping[str, str] = {}
 
 
 class Wish(NamedTuple):
@@ -31,31 +36,28 @@ class Packed(NamedTuple):
     asked: int
 
 
-def packed(loads: Sequence[Load], wish: Wish, keep_whole: Collection[str] = ()) -> Packed:
-    """The shards for `wish`. None where there are no files."""
+def packed(loads: Sequence[Load], wish: Wish, config: PlanConfig = _FREE, groups: Mapping[str, str] = _NONE) -> Packed:
+    """The shards for `wish`: the fewest found that end in time, or else as early as the longest test permits."""
+    bundles = bundle(loads, config)
+    tied = rules((load.file for load in loads), config, groups)
     if wish.shards or not wish.target:
-        return _pack(loads, wish.shards or 1, keep_whole)
-    left = max(wish.target - wish.job_start, 0.0)
-    best = _pack(loads, _first_guess(loads, left, wish.most), keep_whole)
+        return _pack(loads, bundles, wish.shards or 1, tied)
+    left = max(wish.target - wish.job_start, 0.0, lower_bound(bundles.loads, (1.0,) * wish.most))
+    number = min(wish.most, max(1, ceil(fsum(load.seconds for load in loads) / left))) if left else 1
+    best = found = _pack(loads, bundles, number, tied)
     for _ in range(_TRIES):
-        longest = max(best.expected, default=0.0)
-        if longest <= left or len(best.shards) < best.asked or best.asked >= wish.most:
+        if max(found.expected, default=0.0) <= left * (1 + _NEAR) or number >= wish.most:
             break
-        more = _pack(loads, min(wish.most, max(best.asked + 1, ceil(best.asked * longest / left))), keep_whole)
-        if max(more.expected) >= longest:  # one thing that can't be cut: further shards would shorten nothing
-            break
-        best = more
+        number = min(wish.most, ceil(number * _MORE))
+        found = _pack(loads, bundles, number, tied)
+        best = min(best, found, key=lambda each: max(each.expected))
     return best
 
 
-def _first_guess(loads: Iterable[Load], left: float, most: int) -> int:
-    """As many shards as it takes if they were even; where no time is left at all, as many as there may be."""
-    total = fsum(load.seconds for load in loads)
-    return max(1, min(most, ceil(total / left))) if left > 0 else most
-
-
-def _pack(loads: Sequence[Load], number: int, keep_whole: Collection[str]) -> Packed:
-    shards = pack(loads, number, keep_whole=keep_whole)
+def _pack(loads: Sequence[Load], bundles: Bundles, number: int, tied: Rules) -> Packed:
+    together = tied.groups.get if tied.groups else None
+    found = pack(bundles.loads, number, keep_whole=tied.whole, together=together, open_classes=tied.open_classes)
+    shards = tuple(bundles.unpack(pieces) for pieces in found)
     return Packed(tuple(loads), shards, expected_of(loads, shards), number)
 
 
