@@ -67,3 +67,25 @@ def test_explained_for_people_and_for_machines(project: Project) -> None:
         view = json.loads(project.thebes(*arguments, *more, "--json").stdout)["suites"][0]
         plan = json.loads((project.root / "p.json").read_bytes())
         assert [shard["seconds"] for shard in view["shards"]] == [task["estimate"] for task in plan["tasks"]]
+
+
+def test_a_renamed_file_keeps_its_times_and_a_run_is_held_against_its_plan(project: Project) -> None:
+    project.write(
+        {
+            "tests/test_a.py": "def test_0(): pass\ndef test_1(): pass\n",
+            "tests/test_b.py": "def test_2(): pass\n",
+            ".gitignore": "out\n__pycache__\n",
+        }
+    )
+    project.commit()
+    assert "longest shard" not in project.run("--shards", "1").stderr  # nothing was known to estimate from
+    project.git("mv", "tests/test_a.py", "tests/test_moved.py")
+    project.commit()
+    view = json.loads(project.thebes("plan", "--explain", "--json").stdout)["suites"][0]
+    assert sum(shard["tests"] for shard in view["shards"]) == 3
+    assert not any(file["new"] for file in view["unsure"])
+    done = project.run("--shards", "1")
+    assert "longest shard: " in done.stderr
+    assert ", estimated " in done.stderr
+    (estimate,) = project.query("SELECT estimate FROM task")[0]
+    assert estimate > 0.05  # the start of Python and of pytest is part of it

@@ -35,6 +35,8 @@ class Past(Value, frozen=True, kw_only=True):
 
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
+    start: float = 0.0
+    renamed: Mapping[str, str] = {}
 
 
 class Workspace:
@@ -132,6 +134,8 @@ class Workspace:
             },
             runs=past.runs,
             overheads=past.overheads,
+            start=past.start,
+            renamed=past.renamed,
         )
 
     def own_folder(self) -> Path:

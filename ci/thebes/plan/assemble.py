@@ -56,7 +56,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
 
     `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
     `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
-    setting up the fixtures its tests share take, once in each shard that has a piece of it.
+    setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
+    shard takes beside these. `renamed`: old file keys in `runs` → the files' keys now.
     """
 
     path: str
@@ -68,6 +69,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     marked: dict[str, Discovery] = {}
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
+    start: float = 0.0
+    renamed: Mapping[str, str] = {}
 
 
 class Assembled(NamedTuple):
@@ -213,7 +216,7 @@ class _Part:
         if target is None and config.target and not config.shards:
             target = seconds(config.target, "tool.thebes.target")
         shards = asked.shards or (None if asked.target else config.shards)
-        start = seconds(config.job_start, "tool.thebes.job-start")
+        start = seconds(config.job_start, "tool.thebes.job-start") + self.input.start
         return Wish(shards=shards, target=target, job_start=start, most=config.max_shards)
 
     def _pytest_tasks(self, gate: str, suite: str, found: Packed) -> Iterable[Task]:
@@ -224,7 +227,7 @@ class _Part:
                 suite=suite,
                 kind=TaskKind.PYTEST,
                 wave=WAVES[gate],
-                estimate=round(expected, 3),
+                estimate=round(expected + self.input.start, 3),
                 index=index,
                 of=number,
                 pieces=pieces,
@@ -274,10 +277,11 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
 def _loads(files: Sequence[str], project: ProjectInput) -> tuple[list[Load], dict[str, str]]:
     """What each file is expected to take, and what it costs once more in every further shard; tests' groups."""
     runs, groups = without_groups(project.runs)
-    measured = project.overheads
+    renamed = project.renamed
+    measured = {renamed.get(file, file): took for file, took in project.overheads.items()}
     usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
     overheads = {file: measured.get(file, usual) for file in files}
-    return loads_of(estimate(runs, files=files), files, overheads), groups
+    return loads_of(estimate(runs, files=files, renamed=renamed), files, overheads), groups
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:
