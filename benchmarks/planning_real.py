@@ -66,13 +66,13 @@ def parse(text: str) -> Suite:
     return Suite(Path(folder).resolve(), tuple(shlex.split(arguments)))
 
 
-def rows(suite: Suite, shards: int, scratch: Path) -> Iterable[Sequence[str]]:
+def rows(suite: Suite, shards: int, scratch: Path, algorithms: Sequence[str]) -> Iterable[Sequence[str]]:
     timings = scratch / "durations.json"
     plain = suite.pytest("--store-durations", "--durations-path", str(timings))
     yield _row(suite, "plain, one process", plain, [plain], 0.0)
     longest = max(json.loads(timings.read_bytes()).values())
     yield _row(suite, "thebes", plain, in_shards(suite, shards, scratch), longest)
-    for algorithm in ALGORITHMS:
+    for algorithm in algorithms:
         options = ("--durations-path", str(timings), "--splitting-algorithm", algorithm, "--splits", str(shards))
         usages = [suite.pytest(*options, "--group", str(group)) for group in range(1, shards + 1)]
         yield _row(suite, f"pytest-split, {algorithm}", plain, usages, longest)
@@ -107,11 +107,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suites", nargs="+", type=parse, metavar="SUITE")
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--alone", action="store_true", help="leave pytest-split's shards out")
     options = parser.parse_args()
+    peers = () if options.alone else ALGORITHMS
     head = ("suite", "split by", "longest, s", "longest / ideal", "of CPU", "CPU in all, s", "CPU / plain")
     for suite in options.suites:
         with tempfile.TemporaryDirectory() as scratch:
-            table(head, rows(suite, options.shards, Path(scratch)))
+            table(head, rows(suite, options.shards, Path(scratch), peers))
     return 0
 
 
