@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thebes.codec import decode_plan, encode
+from thebes.plan.estimate import estimate
 from thebes.plan.from_durations import against, files_of, pack_durations, plan_of
-from thebes.plan.packed import Wish
+from thebes.plan.pack import loads_of
+from thebes.plan.packed import Wish, packed
 from thebes.plugin.thebes_plugin.split import stable_hash
 
 TESTS = [f"tests/test_{file}.py::{test}" for file in "abc" for test in ("test_1", "test_2[x]", "TestC::test_3", "t")]
@@ -48,3 +50,16 @@ def test_a_file_without_history_is_shared_out_by_hash() -> None:
     loads = against(found, new).loads
     assert {index for index, seconds in enumerate(loads) if seconds} <= set(holders)
     assert sum(loads) == 40.0
+
+
+def test_files_are_cut_finer_where_times_change_and_importing_again_costs_next_to_nothing() -> None:
+    run = {f"{file}.py::test_{test}": 1.0 for file in "abcdefgh" for test in range(64)}
+    files = files_of(run)
+
+    def parts(runs: int, overhead: float) -> int:
+        loads = loads_of(estimate([run] * runs), files, dict.fromkeys(files, overhead))
+        return sum(map(len, packed(loads, Wish(shards=4), hedge=runs > 1).shards))
+
+    assert parts(1, 0.0) == 16  # two halves of a quarter of the ideal shard each
+    assert parts(2, 0.0) > 16
+    assert parts(2, 5.0) <= 16

@@ -148,7 +148,7 @@ class _Part:
         files = self._files(gate)
         if files:
             loads, groups = _loads(files, self.input)
-            self.packs[gate] = packed(loads, wish, self.config.plan, groups)
+            self.packs[gate] = packed(loads, wish, self.config.plan, groups, hedge=len(self.input.runs) > 1)
 
     def packed_suites(self) -> Iterable[tuple[str, Packed]]:
         for gate, found in self.packs.items():
