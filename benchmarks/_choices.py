@@ -34,8 +34,8 @@ def _variants() -> Iterator[tuple[str, Choice]]:
     for name, value in ESTIMATORS.items():
         yield f"estimate: {name}", Choice(by(value))
     yield "estimate: as thebes, runs not scaled", Choice(_unscaled)
-    for share in (1.0, 0.5, 0.125, 0.0625):
-        yield f"cut: from {share:g} of the ideal shard", Choice(chunk=share)
+    for share in (1.0, 0.5, 0.125, 0.0625, 0.03125):
+        yield f"cut: from {share:.3g} of the ideal shard", Choice(chunk=share)
     yield "new files: whole", Choice(share_out=False)
 
 

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -17,8 +17,13 @@ class Usage(NamedTuple):
     memory: float
 
 
-def measure(command: Sequence[str], environment: Mapping[str, str] | None = None, folder: str | None = None) -> Usage:
-    """Run `command` to its end, its output thrown away. RuntimeError if it ends with more than 1."""
+def measure(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
+    expected: Collection[int] = (0, 1),
+) -> Usage:
+    """Run `command` to its end, its output thrown away. RuntimeError if it ends otherwise than `expected`."""
     began = time.perf_counter()
     process = subprocess.Popen(
         command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -27,7 +32,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
     said = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in {0, 1}:
+    if process.returncode not in expected:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: {said[-500:]}")
     scale = 1e6 if sys.platform == "darwin" else 1e3
     return Usage(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / scale)

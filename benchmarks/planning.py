@@ -27,7 +27,9 @@ from _peers import PEERS, Split, chunks, least_duration
 
 from thebes.model import Piece
 from thebes.plan.estimate import Estimate, estimate
+from thebes.plan.from_durations import pack_durations
 from thebes.plan.pack import loads_of, pack
+from thebes.plan.packed import Wish, packed
 
 SHARDS = (2, 4, 8, 16, 32, 64)
 DRIFT_SHARDS = (8, 16)
@@ -42,8 +44,7 @@ Planner = Callable[[Sequence[Times], Times, int], Split]
 
 def ours(runs: Sequence[Times], times: Times, shards: int) -> Plan:
     """The plan for the files of `times`, of which nothing but the names is known."""
-    files = files_in(times)
-    return pack(loads_of(estimate(runs, files=files), files), shards)
+    return pack_durations(runs, files_in(times), Wish(shards=shards)).shards
 
 
 # ------------------------------------------------------------------------------------------- known durations
@@ -112,7 +113,8 @@ def foreseen(runs: Sequence[Times], times: Times, shards: int) -> Plan:
     """As ours, knowing what each known test will take, unless that is JUMP seconds off its estimate."""
     files = files_in(times)
     loads = loads_of(estimate(runs, files=files), files)
-    return pack([load._replace(tests=tuple(_told(test, times) for test in load.tests)) for load in loads], shards)
+    told = [load._replace(tests=tuple(_told(test, times) for test in load.tests)) for load in loads]
+    return packed(told, Wish(shards=shards), hedge=len(runs) > 1).shards
 
 
 def _told(test: tuple[str, Estimate], times: Times) -> tuple[str, Estimate]:

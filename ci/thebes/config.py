@@ -33,6 +33,14 @@ class GateConfig(Section, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
 
 
+class PlanConfig(Section, frozen=True, kw_only=True):
+    """What the planner keeps in one piece. `whole`: files that are never cut. `together`: "class" and "module" are
+    never cut; a glob's files share a shard."""
+
+    whole: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+
+
 class Quarantine(Section, frozen=True, kw_only=True):
     """A test that cannot fail its gate until `expires`. `test` is a node id, or its part before `[`."""
 
@@ -52,12 +60,16 @@ class Config(Section, frozen=True, kw_only=True):
     shards: int | None = None
     max_shards: int = 32
     target: str | None = None
+    job_start: str = "15s"
     workers: str | None = None
     task_limit: str = "2h"
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
     history: str | None = None
+    plan: PlanConfig = PlanConfig()
+    max_tasks: int = 256
+    price_per_minute: float | None = None
 
 
 def load(folder: Path) -> Config:
@@ -106,6 +118,7 @@ def _refuse_unknown(table: Any, where: str) -> None:
     _known_names(gates, GATES, f"{where}.gates")
     for name, gate in gates.items() if isinstance(gates, dict) else ():
         _known_keys(gate, GateConfig, f"{where}.gates.{name}")
+    _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
     entries = table.get("quarantine", [])
     for entry in entries if isinstance(entries, list) else ():
         _known_keys(entry, Quarantine, f"{where}.quarantine")
@@ -155,12 +168,22 @@ def _refuse_projects(projects: Sequence[str], where: str) -> None:
 
 
 def _refuse_numbers(config: Config, where: str) -> None:
-    for key, value in (("max-shards", config.max_shards), ("shards", config.shards)):
+    for key, value in (
+        ("max-shards", config.max_shards),
+        ("shards", config.shards),
+        ("max-tasks", config.max_tasks),
+    ):
         if value is not None and value < 1:
             raise InputError(f"{where}.{key}: {value} is not at least 1")
-    for key, text in (("target", config.target), ("task-limit", config.task_limit)):
+    for key, text in (
+        ("target", config.target),
+        ("task-limit", config.task_limit),
+        ("job-start", config.job_start),
+    ):
         if text is not None:
             seconds(text, f"{where}.{key}")
+    if config.price_per_minute is not None and config.price_per_minute < 0:
+        raise InputError(f"{where}.price-per-minute: {config.price_per_minute:g} is less than nothing")
     if config.workers is not None:
         workers(config.workers, f"{where}.workers")
 

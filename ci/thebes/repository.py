@@ -35,3 +35,13 @@ def file_at(folder: Path, reference: str, name: str) -> str | None:
     if reference.startswith("-") or git(folder, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}") is None:
         raise InputError(f"--base {reference}: no such commit in {folder}; is the history fetched?")
     return git(folder, "show", f"{reference}:./{name}")
+
+
+def renames(folder: Path, since: str) -> dict[str, str]:
+    """Old path → new path of files below `folder` (both relative to it), between a commit and what is checked out.
+    Empty where git does not have the commit, as in a shallow clone."""
+    if not since or since.startswith("-"):
+        return {}
+    found = git(folder, "diff", "-z", "--relative", "--find-renames", "--diff-filter=R", "--name-status", since, "--")
+    words = found.split("\0") if found else []
+    return {words[place + 1]: words[place + 2] for place in range(0, len(words) - 2, 3)}

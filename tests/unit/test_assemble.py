@@ -2,14 +2,18 @@
 
 import random
 import re
+from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thebes.codec import encode
-from thebes.config import Config, GateConfig
+from thebes.config import Config, GateConfig, PlanConfig
+from thebes.errors import InputError
 from thebes.model import Discovery, Options, Plan, TestFile
 from thebes.plan import Choice, ProjectInput, assemble
+from thebes.plan.groups import matches
 
 files = st.lists(
     st.from_regex(r"tests/(unit/|integration/|)test_[a-z]{1,3}\.py", fullmatch=True), unique=True, min_size=1
@@ -81,5 +85,75 @@ def test_the_target_time_sets_the_number_of_shards() -> None:
     runs = ({f"{name}::test_it": 30.0 for name in names},)
     plan = assemble([project(names, Config(target="2m", max_shards=4), runs)], Choice(), "")
     assert len(plan.tasks) == 4  # five would be needed
-    plan = assemble([project(names, Config(), runs)], Choice(target=60.0), "")
+    plan = assemble([project(names, Config(job_start="1s"), runs)], Choice(target=62.0), "")
     assert len(plan.tasks) == 10
+    plan = assemble([project(names, Config(job_start="1s"), runs)], Choice(target=60.5), "")
+    assert 18 <= len(plan.tasks) <= 20  # beside the start of the job there is no time for two of thirty seconds
+    assert max(task.estimate for task in plan.tasks) < 31
+
+
+def test_no_more_shards_than_shorten_the_longest() -> None:
+    runs = ({"a.py::long": 100.0, **{f"b.py::test_{n}": 10.0 for n in range(20)}},)
+    plan = assemble([project(["a.py", "b.py"], Config(job_start="1s"), runs)], Choice(target=20.0), "")
+    assert len(plan.tasks) < 20
+    assert plan.tasks[0].estimate == pytest.approx(100.0, abs=0.1)
+
+
+def test_all_suites_together_stay_within_the_budget() -> None:
+    names = [f"tests/{gate}/test_{n}.py" for gate in ("unit", "integration") for n in range(20)]
+    runs = ({f"{name}::test_it": 3.0 if "unit" in name else 1.0 for name in names},)
+    config = Config(max_tasks=9, gates={"quality": GateConfig(checks=("ruff check .",))})
+    plan = assemble([project(names, config, runs)], Choice(shards=8), "")
+    assert Counter(task.suite for task in plan.tasks) == {
+        "unit-py3.12": 6,
+        "integration-py3.12": 2,
+        "quality-py3.12": 1,
+    }
+    whole_and_disjoint(plan, names)
+    with pytest.raises(InputError, match="max-tasks"):
+        assemble([project(names, Config(max_tasks=1), runs)], Choice(), "")
+
+
+def test_what_is_configured_to_stay_together_stays_together() -> None:
+    names = ["tests/test_a.py", "tests/db/test_b.py", "tests/db/deep/test_c.py"]
+    runs = ({f"{name}::TestC::test_{n}": 1.0 for name in names for n in range(8)},)
+
+    def homes(config: PlanConfig) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for task in assemble([project(names, Config(plan=config), runs)], Choice(shards=6), "").tasks:
+            for piece in task.pieces:
+                found.setdefault(piece.file, []).append(task.index)
+        return found
+
+    assert len(homes(PlanConfig())["tests/test_a.py"]) > 1
+    assert all(len(where) == 1 for where in homes(PlanConfig(together=("module",))).values())
+    assert all(len(where) == 1 for where in homes(PlanConfig(together=("class",))).values())
+    assert len(homes(PlanConfig(whole=("**/test_a.py",)))["tests/test_a.py"]) == 1
+    bundled = homes(PlanConfig(together=("tests/db",)))
+    assert len(bundled["tests/db/test_b.py"]) == 1
+    assert bundled["tests/db/test_b.py"] == bundled["tests/db/deep/test_c.py"]
+
+
+def test_a_group_of_xdist_shares_a_shard_and_its_name_is_no_part_of_the_id() -> None:
+    names = ["tests/test_a.py", "tests/test_b.py"]
+    runs = ({f"{name}::test_{n}{'@db' if n < 2 else ''}": 1.0 for name in names for n in range(8)},)
+    plan = assemble([project(names, Config(), runs)], Choice(shards=4), "")
+    tests = {test: task.index for task in plan.tasks for piece in task.pieces for test in piece.tests or ()}
+    assert not any("@" in test for test in tests)
+    assert len({tests[f"{name}::test_{n}"] for name in names for n in range(2)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "file", "found"),
+    [
+        ("tests/*.py", "tests/test_a.py", True),
+        ("tests/*.py", "tests/deep/test_a.py", False),
+        ("tests/**/test_a.py", "tests/test_a.py", True),
+        ("tests/**", "tests/deep/er/test_a.py", True),
+        ("tests/db/", "tests/db/test_a.py", True),
+        ("tests/d", "tests/db/test_a.py", False),
+        ("**/test_[a].py", "x/test_[a].py", True),
+    ],
+)
+def test_globs(pattern: str, file: str, found: bool) -> None:  # noqa: FBT001
+    assert matches(file, pattern) is found

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from thebes.errors import EvidenceError
-from thebes.history import Stamp, read_durations, write_durations
+from thebes.history.durations import read_durations, write_durations
+from thebes.history.store import Stamp
 from thebes.merge import open_run
 
 from . import options, past

@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from thebes.history import History, PastRun, Stamp, read_durations
-from thebes.repository import branch
+from thebes.history.durations import read_durations
+from thebes.history.store import History, PastRun, Stamp
+from thebes.repository import branch, renames
 
 from .workspace import Past, Workspace
 
@@ -31,7 +32,7 @@ def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] =
         given = Past(runs=tuple(read_durations(path) for path in durations))
         return dict.fromkeys(workspace.configs, given)
     with open_history(workspace, url) as history:
-        known = {path: _past(history.runs(path)) for path in workspace.configs}
+        known = {path: _past(history.runs(path), workspace.root / path) for path in workspace.configs}
     return {path: past if past.runs else _committed(workspace.root / path) for path, past in known.items()}
 
 
@@ -41,11 +42,23 @@ def _committed(project: Path) -> Past:
     return Past(runs=(read_durations(path),)) if path.is_file() else Past()
 
 
-def _past(runs: Sequence[PastRun]) -> Past:
+def _past(runs: Sequence[PastRun], folder: Path) -> Past:
     overheads: dict[str, float] = {}
     for run in runs:
         overheads |= {file: imported + fixtures for file, (imported, fixtures) in run.files.items()}
-    return Past(runs=tuple(run.tests for run in runs), overheads=overheads)
+    return Past(
+        runs=tuple(run.tests for run in runs),
+        overheads=overheads,
+        start=next((run.start for run in reversed(runs) if run.start is not None), 0.0),
+        renamed=_renamed(runs, folder),
+    )
+
+
+def _renamed(runs: Sequence[PastRun], folder: Path) -> dict[str, str]:
+    """Files of past runs that git says to have another name now. Git is asked only if one of them is gone."""
+    if all((folder / file).exists() for run in runs[-1:] for file in run.files):
+        return {}
+    return renames(folder, runs[-1].stamp.commit)
 
 
 def stamp(workspace: Workspace, verdict: str) -> Stamp:

@@ -1,17 +1,23 @@
 """`thebes plan`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from thebes.codec import encode, write_atomic
+from thebes.config import Config, seconds
+from thebes.errors import InputError
 from thebes.model import Plan
-from thebes.plan import Choice, assemble
+from thebes.plan import Assembled, Choice, assembled
+from thebes.plan.packed import Wish
 
 from . import options
-from .past import past_runs
+from .explain import explanation, give
 from .text import amount, lasting, say
-from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
 
 
 @click.command("plan", epilog="Example: thebes plan --gate unit --shards 8 --out plan.json")
@@ -23,6 +29,14 @@ from .workspace import Workspace
 @options.interpreter
 @options.pythons
 @click.option("--out", type=options.path(), metavar="FILE", help="Where the plan goes [standard output].")
+@click.option("--from-durations", "bare", is_flag=True, help="Plan from --durations alone, with no project at hand.")
+@click.option(
+    "--against",
+    type=options.path(exists=True),
+    metavar="FILE",
+    help="With --from-durations: plan FILE's test files and tell what each shard would really have taken.",
+)
+@click.option("--explain", "explained", is_flag=True, help="Tell why: shards, cuts, the bound, what is uncertain.")
 @options.as_json
 @options.arguments
 def command(
@@ -34,23 +48,83 @@ def command(
     interpreter: str | None,
     pythons: tuple[str, ...],
     out: Path | None,
+    bare: bool,  # noqa: FBT001
+    against: Path | None,
+    explained: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
 ) -> None:
     """Split the suite into tasks, each for a job of its own. Nothing is run and no test module imported.
 
-    ARGUMENTS (after --) are pytest arguments for every shard.
+    ARGUMENTS (after --) are pytest arguments for every shard. With --explain, --json is for the explanation, and
+    the plan goes to --out only.
     """
-    workspace = Workspace(interpreter, arguments)
-    runs = past_runs(workspace, history_url, durations)
     choice = Choice(gates=gates, shards=shards, target=target, pythons=pythons)
-    plan = assemble(workspace.inputs(runs, gates), choice, workspace.commit)
+    if bare:
+        _refuse({"--gate": gates, "--history": history_url, "--interpreter": interpreter, "--python": pythons})
+        _refuse({"pytest arguments": arguments})
+        _from_durations(choice, durations, against, out, explained=explained, as_json=as_json)
+        return
+    if against:
+        raise InputError("--against: only with --from-durations")
+    workspace = _workspace(interpreter, arguments)
+    found, known = _assembled(workspace, choice, history_url, durations)
     if out:
-        write_atomic(out, encode(plan))
-    if as_json or not out:
-        click.echo(encode(plan), nl=False)
+        write_atomic(out, encode(found.plan))
+    if explained:
+        give(explanation(found.suites, workspace.config), as_json=as_json)
+    elif as_json or not out:
+        click.echo(encode(found.plan), nl=False)
     if out:
-        tell(plan, known=any(past.runs for past in runs.values()))
+        tell(found.plan, known=known)
+
+
+def _refuse(others: dict[str, object]) -> None:
+    for name, value in others.items():
+        if value:
+            raise InputError(f"{name}: not with --from-durations, which knows no project")
+
+
+def _from_durations(
+    choice: Choice,
+    durations: tuple[Path, ...],
+    against: Path | None,
+    out: Path | None,
+    *,
+    explained: bool,
+    as_json: bool,
+) -> None:
+    from .from_durations import Request, from_durations  # noqa: PLC0415  (and nothing that needs a project)
+
+    usual = Config()
+    start = seconds(usual.job_start, "tool.thebes.job-start")
+    from_durations(
+        Request(
+            durations=durations,
+            wish=Wish(shards=choice.shards, target=choice.target, job_start=start, most=usual.max_shards),
+            against=against,
+            out=out,
+            explained=explained,
+            as_json=as_json,
+        )
+    )
+
+
+def _workspace(interpreter: str | None, arguments: tuple[str, ...]) -> "Workspace":
+    from .workspace import Workspace  # noqa: PLC0415  (looks for projects)
+
+    return Workspace(interpreter, arguments)
+
+
+def _assembled(
+    workspace: "Workspace", choice: Choice, history_url: str | None, durations: tuple[Path, ...]
+) -> tuple[Assembled, bool]:
+    """The plan, and whether anything is known of past runs."""
+    from .past import past_runs  # noqa: PLC0415  (the database library)
+
+    runs = past_runs(workspace, history_url, durations)
+    found = assembled(workspace.inputs(runs, choice.gates), choice, workspace.commit)
+    return found, any(past.runs for past in runs.values())
 
 
 def tell(plan: Plan, *, known: bool) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -101,6 +102,8 @@ def command(
             progress,
         )
     verdict = _conclude(workspace, plan, folder, history_url, held, as_json=as_json)
+    if each == 1 and any(past.runs for past in runs.values()):
+        _tell_makespan(folder)
     say(f"{lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
     return EXITS[verdict.verdict]
 
@@ -124,6 +127,17 @@ def _conclude(
     finally:
         db.close()
     return verdict
+
+
+def _tell_makespan(folder: Path) -> None:
+    """The longest shard, beside what the longest was estimated to take."""
+    with closing(open_run(folder)) as db:
+        took, expected = db.execute(
+            "SELECT max(a.seconds), max(t.estimate) FROM task t"
+            " JOIN task_attempt a ON a.task = t.id AND a.attempt = t.attempt WHERE t.kind = 'pytest'"
+        ).fetchone()
+    if took:
+        say(f"longest shard: {lasting(took)}, estimated {lasting(expected)}")
 
 
 def _tell_notes(inputs: list[ProjectInput]) -> None:

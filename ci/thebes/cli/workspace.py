@@ -18,7 +18,16 @@ from thebes.repository import commit, file_at
 
 FOLDER = ".thebes"
 # What concerns the whole repository: refused in a project's own file, where nothing would read it.
-ROOT_ONLY = ("projects", "max_shards", "workers", "task_limit", "history")
+ROOT_ONLY = (
+    "projects",
+    "max_shards",
+    "max_tasks",
+    "job_start",
+    "price_per_minute",
+    "workers",
+    "task_limit",
+    "history",
+)
 
 
 class Past(Value, frozen=True, kw_only=True):
@@ -26,6 +35,8 @@ class Past(Value, frozen=True, kw_only=True):
 
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
+    start: float = 0.0
+    renamed: Mapping[str, str] = {}
 
 
 class Workspace:
@@ -59,6 +70,9 @@ class Workspace:
             shards=own.shards or root.shards,
             target=own.target or root.target,
             max_shards=root.max_shards,
+            max_tasks=root.max_tasks,
+            job_start=root.job_start,
+            price_per_minute=root.price_per_minute,
             interpreter=own.interpreter or root.interpreter,
         )
 
@@ -120,6 +134,8 @@ class Workspace:
             },
             runs=past.runs,
             overheads=past.overheads,
+            start=past.start,
+            renamed=past.renamed,
         )
 
     def own_folder(self) -> Path:

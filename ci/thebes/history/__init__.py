@@ -1,6 +1,5 @@
-"""Past runs: durations and outcomes per test and per file, in SQLite or any database that SQLAlchemy reaches."""
+"""Past runs: durations and outcomes per test and per file, in SQLite or any database that SQLAlchemy reaches.
 
-from .durations import read_durations, write_durations
-from .store import History, PastRun, Stamp
-
-__all__ = ["History", "PastRun", "Stamp", "read_durations", "write_durations"]
+`store` keeps them; `durations` reads and writes pytest-split's files. Nothing is imported here, because `store`
+takes the database library with it, which takes longer to import than many a plan to make.
+"""

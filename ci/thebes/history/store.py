@@ -56,6 +56,13 @@ _file = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),  # import and collection, the longest of its shards
     sa.Column("fixtures", sa.Float, nullable=False),  # module and session fixtures, all its tests together
 )
+_start = sa.Table(  # how long a shard took beside its tests and imports
+    "start",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
 
 
 class Stamp(Value, frozen=True, kw_only=True):
@@ -69,11 +76,13 @@ class Stamp(Value, frozen=True, kw_only=True):
 
 
 class PastRun(NamedTuple):
-    """One past run of one project. `tests`: own seconds by node id; `files`: import, fixtures by file key."""
+    """One past run of one project. `tests`: own seconds by node id; `files`: import, fixtures by file key; `start`:
+    what a shard took beside these, None where workers shared the work or nothing is known."""
 
     stamp: Stamp
     tests: dict[str, float]
     files: dict[str, tuple[float, float]]
+    start: float | None = None
 
 
 class History:
@@ -142,7 +151,13 @@ class History:
             " WHERE t.suite = f.suite AND t.file = f.file), 0) FROM file f JOIN suite s ON s.id = f.suite"
             " WHERE f.outcome != 'missing' GROUP BY 1, 2, 3"
         ).fetchall()
-        self._add(stamp, [tuple(row) for row in tests], [tuple(row) for row in files])
+        starts = run.execute(
+            "SELECT s.project, a.seconds - (SELECT total(setup + call + teardown) FROM test WHERE task = k.id)"
+            " - (SELECT total(seconds) FROM file WHERE task = k.id)"
+            " FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt"
+            " WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL"
+        ).fetchall()
+        self._add(stamp, [tuple(row) for row in tests], [tuple(row) for row in files], starts)
 
     def add_durations(self, durations: Mapping[str, float], stamp: Stamp, project: str = ".") -> None:
         """Add one number for each test, as pytest-split keeps it."""
@@ -152,7 +167,13 @@ class History:
             [],
         )
 
-    def _add(self, stamp: Stamp, tests: Sequence[tuple[object, ...]], files: Sequence[tuple[object, ...]]) -> None:
+    def _add(
+        self,
+        stamp: Stamp,
+        tests: Sequence[tuple[object, ...]],
+        files: Sequence[tuple[object, ...]],
+        starts: Sequence[tuple[str, float]] = (),
+    ) -> None:
         with self._named_errors(), self._engine.begin() as db:
             values = {
                 "at": stamp.at,
@@ -166,9 +187,11 @@ class History:
             columns = ("project", "suite", "name", "outcome", "own", "fixtures", "attempts", "flaky")
             _insert(db, _test, run, columns, names, tests)
             _insert(db, _file, run, ("project", "suite", "name", "seconds", "fixtures"), names, files)
+            if starts:
+                db.execute(_start.insert(), [{"run": run, "project": one, "seconds": took} for one, took in starts])
             old = sa.select(_run.c.id).order_by(_run.c.at.desc(), _run.c.id.desc()).offset(KEPT_RUNS)
             for (gone,) in db.execute(old.limit(1000)).fetchall():
-                for table in (_test, _file):
+                for table in (_test, _file, _start):
                     db.execute(table.delete().where(table.c.run == gone))
                 db.execute(_run.delete().where(_run.c.id == gone))
 
@@ -195,11 +218,14 @@ class History:
             _name, _file.c.name == _name.c.id
         )
         own_files = files.where(_file.c.run == run.id, _file.c.project == project).group_by(_name.c.text)
+        took = db.scalars(sa.select(_start.c.seconds).where(_start.c.run == run.id, _start.c.project == project))
+        starts = sorted(took)
         stamp = Stamp(at=run.at, commit=run.commit_id, branch=run.branch, machine=run.machine, verdict=run.verdict)
         return PastRun(
             stamp,
             {row.text: row.own for row in db.execute(mine)},
             {text: (seconds, fixtures) for text, seconds, fixtures in db.execute(own_files)},
+            starts[len(starts) // 2] if starts and starts[0] >= 0 else None,
         )
 
     def stamps(self) -> list[Stamp]:

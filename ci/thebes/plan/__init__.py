@@ -1,5 +1,5 @@
 """Files × durations → tasks."""
 
-from .assemble import Choice, ProjectInput, assemble
+from .assemble import Assembled, Choice, ProjectInput, assemble, assembled
 
-__all__ = ["Choice", "ProjectInput", "assemble"]
+__all__ = ["Assembled", "Choice", "ProjectInput", "assemble", "assembled"]

@@ -3,15 +3,14 @@
 The same input gives the same plan, whatever order files and durations come in.
 """
 
-import math
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from math import fsum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +22,6 @@ from thebes.model import (
     GATES,
     WAVES,
     Discovery,
-    Piece,
     Plan,
     Project,
     Skip,
@@ -34,8 +32,11 @@ from thebes.model import (
 )
 from thebes.plugin.thebes_plugin.split import gate_of
 
+from .budget import Want, share_out
 from .estimate import estimate
-from .pack import Load, loads_of, pack
+from .groups import without_groups
+from .pack import Load, loads_of
+from .packed import Packed, Wish, packed
 
 TEST_FOLDERS = ("tests", "test")
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
@@ -55,7 +56,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
 
     `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
     `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
-    setting up the fixtures its tests share take, once in each shard that has a piece of it.
+    setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
+    shard takes beside these. `renamed`: old file keys in `runs` → the files' keys now.
     """
 
     path: str
@@ -67,13 +69,28 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     marked: dict[str, Discovery] = {}
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
+    start: float = 0.0
+    renamed: Mapping[str, str] = {}
+
+
+class Assembled(NamedTuple):
+    """The plan, and how each suite that has tests was packed, by suite."""
+
+    plan: Plan
+    suites: dict[str, Packed]
 
 
 def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Plan:
-    """The plan. InputError if a chosen gate has nothing in any project."""
+    """The plan. InputError if a chosen gate has nothing in any project, or if one job for each suite is too many."""
+    return assembled(projects, choice, commit).plan
+
+
+def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Assembled:
+    """The plan, with what `explain` wants to know; errors as from `assemble`."""
     slugs = unique([project.path for project in projects])
     parts = [_Part(project, slug, choice) for project, slug in zip(projects, slugs, strict=True)]
     suites = [suite for part in parts for suite in part.suites()]
+    within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
     for gate in choice.gates:
         if all(suite.gate != gate for suite in suites):
@@ -85,7 +102,23 @@ def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> P
         tasks=tuple(sorted(tasks, key=lambda task: (task.wave, task.suite, task.kind != TaskKind.PYTEST, task.index))),
         skips=tuple(_skips(parts, choice)),
     )
-    return msgspec.structs.replace(plan, digest=digest(plan))
+    found = {suite: packs for part in parts for suite, packs in part.packed_suites()}
+    return Assembled(msgspec.structs.replace(plan, digest=digest(plan)), found)
+
+
+def within(parts: Sequence["_Part"], most: int) -> None:
+    """Fewer shards where all suites together would be more than `most` tasks: the next one always to the suite whose
+    shards would be the longest."""
+    packs = [(part, gate, found) for part in parts for gate, found in part.packs.items()]
+    wanted = [Want(_seconds(found), len(found.shards), len(part.pythons)) for part, _, found in packs]
+    checks = sum(part.checks() for part in parts)
+    for (part, gate, found), number in zip(packs, share_out(wanted, most - checks), strict=True):
+        if number < len(found.shards):
+            part.pack(gate, Wish(shards=number))
+
+
+def _seconds(found: Packed) -> float:
+    return fsum(load.seconds + load.overhead for load in found.loads)
 
 
 def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
@@ -106,6 +139,25 @@ class _Part:
         self.choice = choice
         self.claims = _claims(project)
         self.pythons = choice.pythons or project.config.python or (project.discovery.python,)
+        self.packs: dict[str, Packed] = {}
+        for gate in self._chosen():
+            self.pack(gate, self._wish())
+
+    def pack(self, gate: str, wish: Wish) -> None:
+        """Share the files of a gate out, if it has any."""
+        files = self._files(gate)
+        if files:
+            loads, groups = _loads(files, self.input)
+            self.packs[gate] = packed(loads, wish, self.config.plan, groups, hedge=len(self.input.runs) > 1)
+
+    def packed_suites(self) -> Iterable[tuple[str, Packed]]:
+        for gate, found in self.packs.items():
+            for python in self.pythons:
+                yield self._suite(gate, python), found
+
+    def checks(self) -> int:
+        """Tasks that are no shards."""
+        return sum(len(self.config.gates.get(gate, GateConfig()).checks) for gate in self._chosen())
 
     def project(self) -> Project:
         given = self.input
@@ -143,9 +195,8 @@ class _Part:
 
     def tasks(self) -> Iterable[Task]:
         for gate in self._chosen():
-            shards = self._shards(gate)
-            for python in self.pythons:
-                yield from self._pytest_tasks(gate, self._suite(gate, python), shards)
+            for python in self.pythons if gate in self.packs else ():
+                yield from self._pytest_tasks(gate, self._suite(gate, python), self.packs[gate])
             checks = self.config.gates.get(gate, GateConfig()).checks
             yield from self._check_tasks(gate, self._suite(gate, self.pythons[0]), checks)
 
@@ -158,44 +209,27 @@ class _Part:
         files = self.input.discovery.files
         return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
 
-    def _shards(self, gate: str) -> list[tuple[float, tuple[Piece, ...]]]:
-        """The shards of a gate: what each is estimated to take, and its pieces."""
-        loads = {load.file: load for load in _loads(self._files(gate), self.input)}
-        if not loads:
-            return []
-        known = {file: fsum(each.seconds for _, each in load.tests) or load.seconds for file, load in loads.items()}
-        single = {test: each.seconds for load in loads.values() for test, each in load.tests}
-        packed = pack(list(loads.values()), self._number(fsum(known.values())))
-        holders = Counter(piece.file for pieces in packed for piece in pieces)
-
-        def expected(piece: Piece) -> float:
-            if not piece.tests:  # all of the file, or the part that the hash will give it
-                return known[piece.file] / holders[piece.file] + loads[piece.file].overhead
-            return fsum(single[test] for test in piece.tests) + loads[piece.file].overhead
-
-        return [(fsum(expected(piece) for piece in pieces), pieces) for pieces in packed]
-
-    def _number(self, total: float) -> int:
+    def _wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
-        if self.choice.shards:
-            return self.choice.shards
-        target = self.choice.target
-        if target is None and self.config.shards:
-            return self.config.shards
-        if target is None and self.config.target:
-            target = seconds(self.config.target, "tool.thebes.target")
-        return max(1, min(self.config.max_shards, math.ceil(total / target))) if target else 1
+        config, asked = self.config, self.choice
+        target = asked.target
+        if target is None and config.target and not config.shards:
+            target = seconds(config.target, "tool.thebes.target")
+        shards = asked.shards or (None if asked.target else config.shards)
+        start = seconds(config.job_start, "tool.thebes.job-start") + self.input.start
+        return Wish(shards=shards, target=target, job_start=start, most=config.max_shards)
 
-    def _pytest_tasks(self, gate: str, suite: str, shards: Sequence[tuple[float, tuple[Piece, ...]]]) -> Iterable[Task]:
-        for index, (expected, pieces) in enumerate(shards, 1):
+    def _pytest_tasks(self, gate: str, suite: str, found: Packed) -> Iterable[Task]:
+        number = len(found.shards)
+        for index, (expected, pieces) in enumerate(zip(found.expected, found.shards, strict=True), 1):
             yield Task(
-                id=f"{suite}-{index}of{len(shards)}",
+                id=f"{suite}-{index}of{number}",
                 suite=suite,
                 kind=TaskKind.PYTEST,
                 wave=WAVES[gate],
-                estimate=round(expected, 3),
+                estimate=round(expected + self.input.start, 3),
                 index=index,
-                of=len(shards),
+                of=number,
                 pieces=pieces,
             )
 
@@ -240,12 +274,14 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
     return {gate: tuple(sorted(claims[gate])) for gate in GATES if gate in claims}
 
 
-def _loads(files: Sequence[str], project: ProjectInput) -> list[Load]:
-    """What each file is expected to take, and what it costs once more in every further shard."""
-    measured = project.overheads
+def _loads(files: Sequence[str], project: ProjectInput) -> tuple[list[Load], dict[str, str]]:
+    """What each file is expected to take, and what it costs once more in every further shard; tests' groups."""
+    runs, groups = without_groups(project.runs)
+    renamed = project.renamed
+    measured = {renamed.get(file, file): took for file, took in project.overheads.items()}
     usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
     overheads = {file: measured.get(file, usual) for file in files}
-    return loads_of(estimate(project.runs, files=files), files, overheads)
+    return loads_of(estimate(runs, files=files, renamed=renamed), files, overheads), groups
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:

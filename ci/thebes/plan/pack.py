@@ -15,8 +15,9 @@ from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
 from thebes.plan.units import Grain, Load, Part, Ties, Unit, divide, length, ties
 
-__all__ = ["Load", "loads_of", "lower_bound", "pack"]
+__all__ = ["CHUNK", "Load", "loads_of", "lower_bound", "pack"]
 
+CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
 _EVEN = 0.0003  # a plan this near to the lower bound is not improved further
 _OPEN_ABOVE = 0.005  # classes and families are opened only where the best plan is longer than this
@@ -44,7 +45,7 @@ def pack(
     keep_whole: Collection[str] = (),
     together: Callable[[str], str | None] | None = None,
     open_classes: bool = True,
-    chunk: float = 0.25,
+    chunk: float = CHUNK,
 ) -> tuple[tuple[Piece, ...], ...]:
     """The pieces of each shard, longest shard first; never an empty one, so possibly fewer than `shards`.
 

@@ -1,0 +1,121 @@
+"""Real suites in shards, one after the other, beside pytest-split: `python benchmarks/planning_real.py SUITE…`.
+
+A SUITE is FOLDER or FOLDER:ARGUMENTS, a checkout with a `.venv` that has the needs of its suite and pytest-split.
+It runs six times over, which takes from minutes to an hour, so `make bench` leaves it out:
+
+1. once plain, for pytest-split's durations, and once as one shard, for the history;
+2. in shards by `thebes plan` and `thebes task`; 3. in shards by each of pytest-split's two algorithms.
+
+Everything counts: start of Python and of pytest, imports, fixtures. `ideal` is the shards' mean, or the longest test
+if that is longer. Processor time is of the process and all its children; on a machine that others use, too, only its
+columns mean anything.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from _makespan import table
+from _measure import Usage, measure
+
+ALGORITHMS = ("duration_based_chunks", "least_duration")
+EXPECTED = (0, 1, 3, 5)  # 5: pytest found nothing to run, as in the empty groups of pytest-split
+QUIET = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider")
+
+
+class Suite(NamedTuple):
+    """A checkout, and what pytest is called with there."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return " ".join((self.folder.name, *self.arguments))
+
+    @property
+    def python(self) -> str:
+        return str(self.folder / ".venv" / "bin" / "python")
+
+    def environment(self) -> dict[str, str]:
+        binaries = self.folder / ".venv" / "bin"
+        return os.environ | {
+            "VIRTUAL_ENV": str(self.folder / ".venv"),
+            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def pytest(self, *options: str) -> Usage:
+        command = [self.python, "-m", "pytest", *QUIET, *options, *self.arguments]
+        return measure(command, self.environment(), str(self.folder), EXPECTED)
+
+    def thebes(self, *options: str, pytest: bool = False) -> Usage:
+        arguments = ("--", *QUIET, *self.arguments) if pytest else ()
+        command = [sys.executable, "-m", "thebes", *options, *arguments]
+        return measure(command, self.environment(), str(self.folder), EXPECTED)
+
+
+def parse(text: str) -> Suite:
+    folder, _, arguments = text.partition(":")
+    return Suite(Path(folder).resolve(), tuple(shlex.split(arguments)))
+
+
+def rows(suite: Suite, shards: int, scratch: Path, algorithms: Sequence[str]) -> Iterable[Sequence[str]]:
+    timings = scratch / "durations.json"
+    plain = suite.pytest("--store-durations", "--durations-path", str(timings))
+    yield _row(suite, "plain, one process", plain, [plain], 0.0)
+    longest = max(json.loads(timings.read_bytes()).values())
+    yield _row(suite, "thebes", plain, in_shards(suite, shards, scratch), longest)
+    for algorithm in algorithms:
+        options = ("--durations-path", str(timings), "--splitting-algorithm", algorithm, "--splits", str(shards))
+        usages = [suite.pytest(*options, "--group", str(group)) for group in range(1, shards + 1)]
+        yield _row(suite, f"pytest-split, {algorithm}", plain, usages, longest)
+
+
+def in_shards(suite: Suite, shards: int, scratch: Path) -> list[Usage]:
+    """One shard for the history, then as many as asked."""
+    history = ("--history", str(scratch / "history.db"))
+    suite.thebes("run", "--shards", "1", "--workers", "0", "--out", str(scratch / "run"), *history, pytest=True)
+    plan = scratch / "plan.json"
+    suite.thebes("plan", "--shards", str(shards), "--out", str(plan), *history, pytest=True)
+    tasks = [task["id"] for task in json.loads(plan.read_bytes())["tasks"]]
+    options = ("--plan", str(plan), "--out", str(scratch / "tasks"), "--workers", "0")
+    return [suite.thebes("task", task, *options) for task in tasks]
+
+
+def _row(suite: Suite, name: str, plain: Usage, usages: Sequence[Usage], longest: float) -> tuple[str, ...]:
+    wall = [each.wall for each in usages]
+    cpu = [each.cpu for each in usages]
+    return (
+        suite.name,
+        name,
+        f"{max(wall):.1f}",
+        f"{max(wall) / max(fmean(wall), longest):.3f}",
+        f"{max(cpu) / fmean(cpu):.3f}",
+        f"{sum(cpu):.1f}",
+        f"{sum(cpu) / plain.cpu:.3f}",
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suites", nargs="+", type=parse, metavar="SUITE")
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--alone", action="store_true", help="leave pytest-split's shards out")
+    options = parser.parse_args()
+    peers = () if options.alone else ALGORITHMS
+    head = ("suite", "split by", "longest, s", "longest / ideal", "of CPU", "CPU in all, s", "CPU / plain")
+    for suite in options.suites:
+        with tempfile.TemporaryDirectory() as scratch:
+            table(head, rows(suite, options.shards, Path(scratch), peers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

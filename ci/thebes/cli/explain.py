@@ -1,0 +1,86 @@
+"""`thebes plan --explain`: the planner's reasons as text."""
+
+from collections.abc import Iterable, Mapping
+
+import click
+
+from thebes.codec import encode
+from thebes.config import Config, seconds
+from thebes.plan.explain import Alternative, CutFile, Explanation, SuiteView, Unsure, explain
+from thebes.plan.packed import Packed
+
+from .text import amount, clean, lasting
+
+_SHOWN = 20  # cut files and opened classes, at most
+
+
+def explanation(suites: Mapping[str, Packed], config: Config) -> Explanation:
+    start = seconds(config.job_start, "tool.thebes.job-start")
+    views = (explain(suite, suites[suite], job_start=start, price=config.price_per_minute) for suite in sorted(suites))
+    return Explanation(suites=tuple(views))
+
+
+def give(found: Explanation, *, as_json: bool) -> None:
+    """On standard output."""
+    if as_json:
+        click.echo(encode(found), nl=False)
+        return
+    click.echo("\n\n".join("\n".join(lines(suite)) for suite in found.suites))
+
+
+def lines(suite: SuiteView) -> Iterable[str]:
+    """The view of one suite, for people."""
+    longest = max((shard.seconds for shard in suite.shards), default=0.0)
+    yield (
+        f"{suite.suite}: {amount(len(suite.shards), 'shard')}, the longest about {lasting(longest)}, "
+        f"{suite.ratio:.3f} times the lower bound of {lasting(suite.lower_bound)}"
+    )
+    if len(suite.shards) < suite.asked:
+        yield f"  {suite.asked} were asked for; there is nothing to put into more"
+    for shard in suite.shards:
+        parts = f", {shard.parts} of them in part" if shard.parts else ""
+        yield (
+            f"  {shard.shard:>3}  {lasting(shard.seconds):>12} ± {lasting(shard.spread)}  "
+            f"{amount(shard.files, 'file')}{parts}, {amount(shard.tests, 'known test')}"
+        )
+    yield from _section("cut", (_cut(file) for file in suite.cut[:_SHOWN]), len(suite.cut) - _SHOWN)
+    yield from _section("least certain", map(_unsure, suite.unsure))
+    yield from _longest(suite)
+    yield from _section(
+        "by number of shards, at best, with what starting the jobs takes", map(_alternative, suite.alternatives)
+    )
+
+
+def _section(title: str, rows: Iterable[str], more: int = 0) -> Iterable[str]:
+    shown = list(rows)
+    if shown:
+        yield f"  {title}:"
+        yield from (f"    {row}" for row in shown)
+    if more > 0:
+        yield f"    and {more} more"
+
+
+def _cut(file: CutFile) -> str:
+    opened = f"; opened: {clean(', '.join(file.opened[:_SHOWN]))}" if file.opened else ""
+    again = f", each with {lasting(file.overhead)} of its own" if file.overhead else ""
+    return f"{clean(file.file)}, {lasting(file.seconds)} in {file.shards} shards{again}: {file.why}{opened}"
+
+
+def _unsure(file: Unsure) -> str:
+    new = ", new: nothing is known about it" if file.new else ""
+    return f"{clean(file.file)}: {lasting(file.seconds)} ± {lasting(file.spread)}{new}"
+
+
+def _longest(suite: SuiteView) -> Iterable[str]:
+    if suite.longest is None:
+        return
+    yield f"  longest test: {clean(suite.longest.test)}, {lasting(suite.longest.seconds)}"
+    if suite.longest.gain:
+        yield f"    as two tests of half its length it would save {lasting(suite.longest.gain)}"
+    else:
+        yield "    splitting it would gain nothing"
+
+
+def _alternative(each: Alternative) -> str:
+    cost = "" if each.cost is None else f", {each.cost:g} for the minutes begun"
+    return f"{each.shards:>3}: {lasting(each.wall)}, {lasting(each.machine)} of machines in all{cost}"

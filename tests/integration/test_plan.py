@@ -1,0 +1,91 @@
+"""`thebes plan` as scripts use it."""
+
+import json
+import sys
+
+from support.project import Project
+
+OLD = {f"tests/test_{file}.py::test_{test}": 1.0 for file in "abcd" for test in range(5)}
+NEW = {**OLD, "tests/test_a.py::test_0": 3.0, "tests/test_new.py::test_it[1]": 2.0}
+
+
+def durations(project: Project) -> None:
+    project.write({"old.json": json.dumps(OLD), "new.json": json.dumps(NEW)})
+
+
+def test_from_durations_alone(project: Project) -> None:
+    durations(project)
+    done = project.thebes("plan", "--from-durations", "--shards", "3", "--durations", "old.json", "--out", "p.json")
+    assert done.exit == 0, done.stderr
+    plan = json.loads((project.root / "p.json").read_bytes())
+    assert [task["id"] for task in plan["tasks"]] == ["unit-1of3", "unit-2of3", "unit-3of3"]
+    assert {piece["file"] for task in plan["tasks"] for piece in task["pieces"]} == {
+        f"tests/test_{file}.py" for file in "abcd"
+    }
+
+
+def test_against_tells_what_each_shard_would_have_taken(project: Project) -> None:
+    durations(project)
+    arguments = ("plan", "--from-durations", "--shards", "3", "--durations", "old.json", "--against", "new.json")
+    told = json.loads(project.thebes(*arguments, "--json").stdout)
+    assert sorted(told) == ["loads", "lower_bound", "total"]
+    assert told["total"] == sum(told["loads"]) == sum(NEW.values())
+    assert told["lower_bound"] == round(sum(NEW.values()) / 3, 6)
+    assert "times the lower bound" in project.thebes(*arguments).stdout
+
+
+def test_options_that_would_do_nothing_are_refused(project: Project) -> None:
+    durations(project)
+    for arguments, text in {
+        ("--against", "new.json"): "--against: only with --from-durations",
+        ("--from-durations",): "needs --durations",
+        ("--from-durations", "--durations", "old.json", "--gate", "unit"): "--gate: not with --from-durations",
+    }.items():
+        done = project.thebes("plan", *arguments)
+        assert done.exit == 2
+        assert text in done.stderr
+
+
+def test_neither_database_nor_pytest_is_imported_for_it(project: Project) -> None:
+    durations(project)
+    code = (
+        "import sys; from thebes.cli import cli;"
+        "cli(['plan', '--from-durations', '--durations', 'old.json', '--out', 'p.json'], standalone_mode=False);"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'sqlalchemy', 'pytest', 'jinja2', 'rich'}))"
+    )
+    assert project.command(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_explained_for_people_and_for_machines(project: Project) -> None:
+    durations(project)
+    project.write({f"tests/test_{file}.py": "def test_0(): pass\n" for file in "abcd"})
+    arguments = ("plan", "--explain", "--shards", "3", "--durations", "old.json", "--out", "p.json")
+    for more in ((), ("--from-durations",)):
+        done = project.thebes(*arguments, *more)
+        assert done.exit == 0, done.stderr
+        assert "times the lower bound" in done.stdout
+        view = json.loads(project.thebes(*arguments, *more, "--json").stdout)["suites"][0]
+        plan = json.loads((project.root / "p.json").read_bytes())
+        assert [shard["seconds"] for shard in view["shards"]] == [task["estimate"] for task in plan["tasks"]]
+
+
+def test_a_renamed_file_keeps_its_times_and_a_run_is_held_against_its_plan(project: Project) -> None:
+    project.write(
+        {
+            "tests/test_a.py": "def test_0(): pass\ndef test_1(): pass\n",
+            "tests/test_b.py": "def test_2(): pass\n",
+            ".gitignore": "out\n__pycache__\n",
+        }
+    )
+    project.commit()
+    assert "longest shard" not in project.run("--shards", "1").stderr  # nothing was known to estimate from
+    project.git("mv", "tests/test_a.py", "tests/test_moved.py")
+    project.commit()
+    view = json.loads(project.thebes("plan", "--explain", "--json").stdout)["suites"][0]
+    assert sum(shard["tests"] for shard in view["shards"]) == 3
+    assert not any(file["new"] for file in view["unsure"])
+    done = project.run("--shards", "1")
+    assert "longest shard: " in done.stderr
+    assert ", estimated " in done.stderr
+    (estimate,) = project.query("SELECT estimate FROM task")[0]
+    assert estimate > 0.05  # the start of Python and of pytest is part of it

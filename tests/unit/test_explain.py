@@ -1,0 +1,68 @@
+"""Explanations: sums fit the plan, cuts have their reason, what a split would gain is what it would gain."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thebes.cli.explain import lines
+from thebes.plan.explain import Why, explain
+from thebes.plan.from_durations import files_of, pack_durations
+from thebes.plan.packed import Packed, Wish
+
+TESTS = [f"{file}.py::{test}" for file in "abcdef" for test in ("test_1[a]", "test_1[b]", "TestC::test_3", "t")]
+TIMES = st.dictionaries(st.sampled_from(TESTS), st.floats(0, 100), min_size=1)
+
+
+def even(tests: int, shards: int, **more: float) -> Packed:
+    times = {f"a.py::test_{number}": 1.0 for number in range(tests)}
+    times |= {f"{name}.py::test": seconds for name, seconds in more.items()}
+    return pack_durations([times], files_of(times), Wish(shards=shards))
+
+
+@settings(deadline=None)
+@given(TIMES, st.integers(1, 9))
+def test_the_shards_are_those_of_the_plan(times: dict[str, float], shards: int) -> None:
+    found = pack_durations([times], files_of(times), Wish(shards=shards))
+    view = explain("unit", found)
+    assert [round(seconds, 3) for seconds in found.expected] == [shard.seconds for shard in view.shards]
+    assert sum(shard.tests for shard in view.shards) == len(times)
+    assert {file.file: file.shards for file in view.cut} == {
+        file: count
+        for file in files_of(times)
+        if (count := sum(piece.file == file for pieces in found.shards for piece in pieces)) > 1
+    }
+    assert view.ratio >= 0.999
+    assert "\n".join(lines(view))
+
+
+def test_a_long_file_is_cut_because_it_is_long_and_a_new_one_by_hash() -> None:
+    times = {f"{name}{part}.py::test": 1.0 for name in "abc" for part in range(32)}
+    times |= {f"long.py::test_{test}": 1.0 for test in range(40)}
+    found = pack_durations([times], [*files_of(times), "new.py"], Wish(shards=4))
+    why = {file.file: file.why for file in explain("unit", found).cut}
+    assert why == {"long.py": Why.LONG, "new.py": Why.NEW}
+    assert next(iter(explain("unit", found).unsure)).new
+
+
+def test_a_class_that_alone_is_too_long_is_opened() -> None:
+    times = {f"a.py::TestC::test_{test}": 1.0 for test in range(12)}
+    view = explain("unit", pack_durations([times], ["a.py"], Wish(shards=4)))
+    assert [file.opened for file in view.cut] == [("TestC",)]
+
+
+def test_what_splitting_the_longest_test_would_gain() -> None:
+    view = explain("unit", even(tests=30, shards=4, b=20.0))
+    assert view.longest is not None
+    assert (view.longest.test, view.longest.gain) == ("b.py::test", 7.5)  # 50 s for four is 12.5 s
+    assert "save 7.50 s" in "\n".join(lines(view))
+    view = explain("unit", even(tests=30, shards=2, b=5.0))
+    assert view.longest is not None
+    assert view.longest.gain == 0
+
+
+def test_other_numbers_of_shards_and_their_price() -> None:
+    view = explain("unit", even(tests=240, shards=4), job_start=15.0, price=0.008)
+    assert [(each.shards, each.wall, each.cost) for each in view.alternatives] == [
+        (2, 135.0, 0.048),
+        (4, 75.0, 0.064),
+        (8, 45.0, 0.064),
+    ]
