@@ -56,6 +56,19 @@ def health_command(_: argparse.Namespace) -> int:
     return 0
 
 
+def refresh_command(_: argparse.Namespace) -> int:
+    """New programs, settings or units: the watchdog restarts (its state is in files), supervisors
+    start anew on SIGHUP. What does not run is not started, and no running job is ended."""
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "try-restart", "thebes-watchdog.service")
+    listed = system.run(
+        "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "thebes-runner@*.service"
+    )
+    for line in listed.splitlines():
+        system.run("systemctl", "reload", line.split()[0])
+    return 0
+
+
 def metrics_command(_: argparse.Namespace) -> int:
     runner = settings.runner()
     text = health.prometheus(health.examine(runner, i) for i in runner.instances)
@@ -115,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
     verb("health", health_command, "state of all instances as JSON")
+    verb("refresh", refresh_command, "let running programs take up what is new")
     verb("metrics", metrics_command, "write the Prometheus text file")
     blocked = verb("firewall", firewall_command, "load the rules that block addresses")
     blocked.add_argument("--remove", action="store_true")
