@@ -60,12 +60,10 @@ def refresh_command(_: argparse.Namespace) -> int:
     """New programs, settings or units: the watchdog restarts (its state is in files), supervisors
     start anew on SIGHUP. What does not run is not started, and no running job is ended."""
     system.run("systemctl", "daemon-reload")
-    system.run("systemctl", "try-restart", "thebes-watchdog.service")
-    listed = system.run(
-        "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "thebes-runner@*.service"
-    )
+    units = ("thebes-watchdog.service", "thebes-runner@*.service")
+    listed = system.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", *units)
     for line in listed.splitlines():
-        system.run("systemctl", "reload", line.split()[0])
+        system.run("systemctl", "reload-or-restart", line.split()[0])
     return 0
 
 
