@@ -113,7 +113,10 @@ def install(settings: Runner, instance: Instance) -> None:
     if stamp.exists() and stamp.read_text() == release.name:
         return
     delete(*(e for e in instance.runner_dir.iterdir() if e.name not in PERSISTENT_FILES))
-    system.run("cp", "--archive", "--link", f"{release}/.", str(instance.runner_dir))
+    # Hard links cost no disk; a runner on a file system of its own gets a copy.
+    same = os.stat(release).st_dev == os.stat(instance.runner_dir).st_dev
+    how = ("--archive", "--link") if same else ("--archive",)
+    system.run("cp", *how, f"{release}/.", str(instance.runner_dir), timeout=600)
     make_directory(instance.runner_dir, 0o1770, 0, gid)
     stamp.write_text(release.name)
 
