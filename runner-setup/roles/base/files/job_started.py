@@ -2,7 +2,7 @@
 
 import sys
 
-sys.path.insert(0, "/usr/local/lib/thebes-runner")
+sys.path.insert(0, "/usr/local/lib/thebes-runner/thebes_runner.zip")
 sys.dont_write_bytecode = True
 
 from thebes_runner.hook import main  # noqa: E402

@@ -56,6 +56,18 @@ def health_command(_: argparse.Namespace) -> int:
     return 0
 
 
+def online_command(_: argparse.Namespace) -> int:
+    """Whether GitHub lists every runner of this host as online; the smoke test asks."""
+    runner = settings.runner()
+    status = {r.name: r.status for r in github.Client(runner.github).registrations(runner.name_prefix)}
+    well = True
+    for instance in runner.instances:
+        name = str(system.read_state(instance.state_dir / "state.json").get("runner_name"))
+        sys.stdout.write(f"{name}: {status.get(name, 'not registered')}\n")
+        well = well and status.get(name) == "online"
+    return 0 if well else 1
+
+
 def refresh_command(_: argparse.Namespace) -> int:
     """New programs, settings or units: the watchdog restarts (its state is in files), supervisors
     start anew on SIGHUP. What does not run is not started, and no running job is ended."""
@@ -126,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
     verb("health", health_command, "state of all instances as JSON")
+    verb("online", online_command, "ask GitHub whether it sees this host's runners")
     verb("refresh", refresh_command, "let running programs take up what is new")
     verb("metrics", metrics_command, "write the Prometheus text file")
     blocked = verb("firewall", firewall_command, "load the rules that block addresses")
