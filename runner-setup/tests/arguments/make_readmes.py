@@ -22,7 +22,14 @@ def readme(role: str) -> str:
     folder = ROLES / role
     main = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
-    lines = [f"# {role}", "", f"{main['short_description']}. {WHAT[role]}", "", "| setting | default | meaning |", "|---|---|---|"]
+    lines = [
+        f"# {role}",
+        "",
+        f"{main['short_description']}. {WHAT[role]}",
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+    ]
     for name, option in main["options"].items():
         value = str(defaults[name]).replace("|", "\\|")
         shown = f"`{value}`" if len(value) <= 60 else "see defaults/main.yml"

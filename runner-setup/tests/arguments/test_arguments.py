@@ -92,7 +92,9 @@ def test_wrong_settings_are_refused(answers: dict[str, str], case: int) -> None:
 def test_every_default_is_specified_and_every_role_is_described(role: str) -> None:
     """An option without specification would be refused as unknown; a wrong default would mislead."""
     folder = ROOT / "roles" / role
-    options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
     assert set(defaults) == set(options)
     for name, option in options.items():

@@ -51,21 +51,24 @@ class GitHub:
 
 
 class Host:
+    """The machine: a container, or whatever HOST_SHELL reaches (a shell that reads commands)."""
+
     def __init__(self) -> None:
         self.name = "thebes-host"
+        self.shell = os.environ.get("HOST_SHELL", f"docker exec --interactive {self.name} bash -s").split()
 
-    def run(self, command: str, check: bool = True, user: str = "root") -> str:
-        done = subprocess.run(
-            ["docker", "exec", "--user", user, self.name, "bash", "-c", command],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+    def call(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.shell, input=command, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    def run(self, command: str, check: bool = True) -> str:
+        done = self.call(command)
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def code(self, command: str, user: str = "root") -> int:
-        return subprocess.run(
-            ["docker", "exec", "--user", user, self.name, "bash", "-c", command], capture_output=True, check=False
-        ).returncode
+    def code(self, command: str) -> int:
+        return self.call(command).returncode
 
     def health(self, instance: str) -> dict[str, Any]:
         return next(h for h in json.loads(self.run("thebes-runner health")) if h["instance"] == instance)
@@ -90,10 +93,21 @@ class Jobs:
         return dict(self.github.call(f"jobs/{job}"))
 
     def started(self, job: str, sign: str = "") -> dict[str, Any]:
-        return dict(wait_for(lambda: (s := self.state(job))["status"] != "queued" and sign in s["log"] and s, f"job started {sign}"))
+        return dict(
+            wait_for(
+                lambda: (s := self.state(job))["status"] != "queued" and sign in s["log"] and s,
+                f"job started {sign}",
+            )
+        )
 
     def done(self, job: str, seconds: float = PATIENCE) -> dict[str, Any]:
-        return dict(wait_for(lambda: (s := self.state(job))["status"] == "completed" and s, f"job completed: {self.state(job)}", seconds))
+        return dict(
+            wait_for(
+                lambda: (s := self.state(job))["status"] == "completed" and s,
+                f"job completed: {self.state(job)}",
+                seconds,
+            )
+        )
 
     def run(self, *steps: str | dict[str, Any], **values: Any) -> dict[str, Any]:
         return self.done(self.submit(*steps, **values))

@@ -47,6 +47,17 @@ stop_engine() {
   exit $code
 }
 
+# Give a new system this machine's package sources, and the way to them.
+copy_apt_settings() {
+  local root=$1
+  rm -f "$root/etc/apt/sources.list"
+  cp -a /etc/apt/sources.list.d/. "$root/etc/apt/sources.list.d/"
+  [ -f /etc/apt/sources.list ] && cp /etc/apt/sources.list "$root/etc/apt/"
+  find "$root/etc/apt/sources.list.d" -type f ! -name '*.sources' ! -name '*.list' -delete
+  # Settings of the way to the mirror (proxies, certificates), but none that change what is installed.
+  grep -lE '^ *Acquire' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d/"
+}
+
 # A Debian host as a cloud provider would hand it out: systemd, Python, certificates, apt sources.
 build_image() {
   [ -n "$(/usr/bin/docker images --quiet thebes-host)" ] && return
@@ -56,37 +67,9 @@ build_image() {
   local mirror
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -1)
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "${mirror:?no apt source of bookworm}" >"$CACHE/debootstrap.log"
-  rm -f "$root/etc/apt/sources.list"
-  cp -a /etc/apt/sources.list.d/. "$root/etc/apt/sources.list.d/"
-  [ -f /etc/apt/sources.list ] && cp /etc/apt/sources.list "$root/etc/apt/"
-  find "$root/etc/apt/sources.list.d" -type f ! -name '*.sources' ! -name '*.list' -delete
-  # Settings of the way to the mirror (proxies, certificates), but none that change what is installed.
-  grep -lE '^ *Acquire' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d/"
+  copy_apt_settings "$root"
   tar -C "$root" -c . | /usr/bin/docker import - thebes-base >"$CACHE/import.log"
   cp tests/host/Dockerfile "$context/"
   /usr/bin/docker build --quiet --network host --tag thebes-host "$context"
   rm -rf "$root"
-}
-
-# GitHub, the mirror of its releases, an App's key and a certificate authority.
-start_fake_github() {
-  local files=$CACHE/files
-  rm -rf "$files"
-  mkdir -p "$files/public"
-  openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj "/CN=Thebes test CA" -keyout "$files/ca.key" \
-    -out "$files/ca.crt" 2>"$CACHE/openssl.log"
-  openssl req -newkey rsa:2048 -nodes -subj "/CN=github.test" -keyout "$files/server.key" -out "$files/server.csr" 2>>"$CACHE/openssl.log"
-  printf 'subjectAltName=DNS:github.test,IP:%s\nbasicConstraints=CA:FALSE\n' $GATEWAY >"$files/server.ext"
-  openssl x509 -req -days 7 -in "$files/server.csr" -CA "$files/ca.crt" -CAkey "$files/ca.key" -CAcreateserial \
-    -extfile "$files/server.ext" -out "$files/server.crt" 2>>"$CACHE/openssl.log"
-  openssl genrsa -out "$files/app.pem" 2048 2>>"$CACHE/openssl.log"
-  openssl rsa -in "$files/app.pem" -pubout -out "$files/app.pub" 2>>"$CACHE/openssl.log"
-  printf 'ghp_secret_of_the_tests\n' >"$files/token"
-  RUNNER_SHA256=$("$VENV/bin/python" tests/doubles/build_runner.py "$files/public/actions-runner-linux-x64-2.336.0.tar.gz")
-  cp "$files/public/actions-runner-linux-x64-2.336.0.tar.gz" "$files/public/actions-runner-linux-arm64-2.336.0.tar.gz"
-  export RUNNER_SHA256 FILES=$files
-  "$VENV/bin/python" tests/doubles/fake_github.py --host $GATEWAY --port 8443 --public-url https://github.test:8443 \
-    --certificate "$files/server.crt" --key "$files/server.key" --app-public-key "$files/app.pub" \
-    --token ghp_secret_of_the_tests --files "$files/public" &
-  FAKE=$!
 }

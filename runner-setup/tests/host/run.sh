@@ -5,6 +5,8 @@ export VENV=$PWD/.venv
 CACHE=${CACHE:-$PWD/.cache}
 # shellcheck source=engine.sh
 . tests/host/engine.sh
+# shellcheck source=github.sh
+. tests/host/github.sh
 start_engine
 build_image
 start_fake_github

@@ -28,7 +28,10 @@ def test_a_job_runs_and_the_next_runner_is_a_new_one(
     assert job["conclusion"] == "success", job["log"]
     instance = job["runner"].split("-")[2]
     assert f"thebes-{instance}" in job["log"]
-    wait_for(lambda: [n for n in github.ready(instance) if n not in (before, job["runner"])], "a new runner is ready")
+    wait_for(
+        lambda: [n for n in github.ready(instance) if n not in (before, job["runner"])],
+        "a new runner is ready",
+    )
     figure("job end to ready for the next", time.monotonic() - finished)
     assert not host.run(f"ls /srv/thebes-runner/thebes-{instance}/home")
     assert job["runner"] not in [r["name"] for r in github.runners()]
@@ -99,7 +102,12 @@ def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
     wait_ready(github, instance)
     assert "sleep 4324" not in host.run("ps -e -o args=")
     after = f"DOCKER_HOST=unix:///run/user/{host.uid(instance)}/docker.sock docker"
-    assert host.run(f"{after} ps -aq; {after} volume ls -q; {after} images -q; {after} network ls -q --filter name=net") == ""
+    assert (
+        host.run(
+            f"{after} ps -aq; {after} volume ls -q; {after} images -q; {after} network ls -q --filter name=net"
+        )
+        == ""
+    )
 
 
 def test_build_with_buildkit(jobs: Jobs) -> None:
@@ -136,7 +144,9 @@ def test_a_job_stays_within_its_memory(jobs: Jobs, host: Host, github: GitHub) -
 
 def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
     """The claims of docs/runner-security.md about one instance against another and the host."""
-    host.run("echo secret > /srv/thebes-runner/thebes-b/home/secret; chmod 644 /srv/thebes-runner/thebes-b/home/secret")
+    host.run(
+        "echo secret > /srv/thebes-runner/thebes-b/home/secret; chmod 644 /srv/thebes-runner/thebes-b/home/secret"
+    )
     other = host.uid("b")
     supervisor = host.run("systemctl show thebes-runner@a -p MainPID --value")
     attempts = [
@@ -163,7 +173,10 @@ def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
     ]
     host.run("systemctl stop thebes-runner@b")
     try:
-        steps = [f"if {attempt} >/dev/null 2>&1; then echo 'BROKE: {attempt.split()[0]} {i}'; exit 1; fi" for i, attempt in enumerate(attempts)]
+        steps = [
+            f"if {attempt} >/dev/null 2>&1; then echo 'BROKE: {attempt.split()[0]} {i}'; exit 1; fi"
+            for i, attempt in enumerate(attempts)
+        ]
         job = jobs.run(*steps, "id -Gn")
     finally:
         host.run("systemctl start thebes-runner@b")
@@ -175,20 +188,29 @@ def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
 
 
 def test_processes_of_others_are_invisible(jobs: Jobs) -> None:
-    job = jobs.run("ps -e -o uid= | sort -u; test $(ps -e -o uid= | sort -u | wc -l) -eq 1; ! pgrep -f '[t]hebes-runner watch'")
+    job = jobs.run(
+        "ps -e -o uid= | sort -u; test $(ps -e -o uid= | sort -u | wc -l) -eq 1; ! pgrep -f '[t]hebes-runner watch'"
+    )
     assert job["conclusion"] == "success", job["log"]
 
 
 def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host: Host) -> None:
     host.run("ip address replace 169.254.169.254/32 dev lo")
-    host.run("systemd-run --unit=metadata --property=WorkingDirectory=/etc python3 -m http.server --bind 169.254.169.254 80")
+    host.run(
+        "systemd-run --unit=metadata --property=WorkingDirectory=/etc python3 -m http.server --bind 169.254.169.254 80"
+    )
     try:
-        wait_for(lambda: host.code("curl -sf -m 2 http://169.254.169.254/hostname") == 0, "root reaches the metadata server")
+        wait_for(
+            lambda: host.code("curl -sf -m 2 http://169.254.169.254/hostname") == 0,
+            "root reaches the metadata server",
+        )
         probe = "import socket; socket.create_connection(('169.254.169.254', 80), 3)"
         job = jobs.run(
-            f"! python3 -c \"{probe}\"",
+            f'! python3 -c "{probe}"',
             "systemd-run --user --wait --pipe sh -c '! curl -sf -m 3 http://169.254.169.254/hostname'",
-            IMAGE.replace("ctx/bin/;", "ctx/bin/; cp /usr/bin/curl ctx/bin/;").replace("ldd /bin/sh", "ldd /usr/bin/curl /bin/sh"),
+            IMAGE.replace("ctx/bin/;", "ctx/bin/; cp /usr/bin/curl ctx/bin/;").replace(
+                "ldd /bin/sh", "ldd /usr/bin/curl /bin/sh"
+            ),
             "! docker run --rm small curl -sf -m 3 http://169.254.169.254/hostname",
             "! docker run --rm --network host small curl -sf -m 3 http://169.254.169.254/hostname",
             # The control: a container does reach an address that is not blocked.
@@ -211,7 +233,10 @@ def test_the_hook_refuses_forks_events_and_public_repositories(jobs: Jobs, githu
         {"event": {"repository": {"id": 1, "private": False}}},
         {"repository": "evil/product"},
         # The workflow's own env must not reach the hook.
-        {"event_name": "issue_comment", "env": {"BASH_ENV": "/dev/null", "BASH_FUNC_exec%%": "() { exit 0; }"}},
+        {
+            "event_name": "issue_comment",
+            "env": {"BASH_ENV": "/dev/null", "BASH_FUNC_exec%%": "() { exit 0; }"},
+        },
     ]
     ids = [jobs.submit("echo STEP RAN", **values) for values in refused]
     for job in ids:
@@ -228,7 +253,10 @@ def test_metrics_and_health_tell_of_a_running_job(jobs: Jobs, host: Host) -> Non
     state = jobs.started(job)
     instance = state["runner"].split("-")[2]
     metric = f'thebes_runner_job_running{{instance_name="{instance}"}} 1'
-    wait_for(lambda: metric in host.run("curl -s http://127.0.0.1:9100/metrics"), "the node exporter serves the metric")
+    wait_for(
+        lambda: metric in host.run("curl -s http://127.0.0.1:9100/metrics"),
+        "the node exporter serves the metric",
+    )
     assert host.health(instance)["job_seconds"] > 0
     jobs.done(job)
     wait_for(lambda: metric not in host.run("curl -s http://127.0.0.1:9100/metrics"), "the metric goes back")

@@ -20,7 +20,9 @@ def recovered(github: GitHub, instance: str, before: str, seconds: float = 60) -
     return time.monotonic() - start
 
 
-def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(jobs: Jobs, host: Host, figure: Figure) -> None:
+def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(
+    jobs: Jobs, host: Host, figure: Figure
+) -> None:
     """6 s + 2 s grace in the tests; the job then has 4 s for its `always` steps."""
     job = jobs.submit("trap '' TERM; sleep 300", {"run": "echo uploaded-after-interrupt", "always": True})
     state = jobs.done(job)
@@ -34,9 +36,11 @@ def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(jobs: Jobs, 
     assert "limit 8 s" in last["text"]
 
 
-def test_a_job_that_ignores_the_interrupt_is_killed_whole(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+def test_a_job_that_ignores_the_interrupt_is_killed_whole(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
     """It hides as well: ignores signals, renames itself, moves into a service of its own."""
-    hide = "exec -a kworker python3 -c \"import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(300)\""
+    hide = 'exec -a kworker python3 -c "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(300)"'
     job = jobs.submit("systemd-run --user --unit=away sleep 4325", f"trap '' INT TERM; ({hide})")
     state = jobs.started(job, "Run trap")
     before = state["runner"]
@@ -54,7 +58,10 @@ def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, gith
     """The watchdog's memory of the job is out of the job's reach."""
     job = jobs.submit("sleep 2; test ! -w /run/thebes-runner; sleep 300")
     instance = jobs.started(job, "Run sleep")["runner"].split("-")[2]
-    wait_for(lambda: host.code(f"test -e /run/thebes-runner/{instance}/job.json") == 0, "the watchdog has seen the job")
+    wait_for(
+        lambda: host.code(f"test -e /run/thebes-runner/{instance}/job.json") == 0,
+        "the watchdog has seen the job",
+    )
     host.run("systemctl restart thebes-watchdog")
     before = json.loads(host.run(f"cat /run/thebes-runner/{instance}/job.json"))["started"]
     time.sleep(2)
@@ -78,7 +85,9 @@ def test_kill_9_of_a_busy_listener(jobs: Jobs, host: Host, github: GitHub, figur
     assert "sleep 300" not in host.run("ps -e -o args=")
 
 
-def test_kill_9_of_the_supervisor_spares_the_job(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+def test_kill_9_of_the_supervisor_spares_the_job(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
     job = jobs.submit("sleep 5; echo survived")
     state = jobs.started(job, "Run sleep")
     instance = state["runner"].split("-")[2]
@@ -87,7 +96,10 @@ def test_kill_9_of_the_supervisor_spares_the_job(jobs: Jobs, host: Host, github:
     done = jobs.done(job)
     assert done["conclusion"] == "success"
     assert "survived" in done["log"]
-    figure("kill -9 of the supervisor during a job: job end to ready", recovered(github, instance, state["runner"]))
+    figure(
+        "kill -9 of the supervisor during a job: job end to ready",
+        recovered(github, instance, state["runner"]),
+    )
 
 
 @pytest.fixture
@@ -121,23 +133,37 @@ def test_too_little_disk_takes_no_job_and_says_so(small_disk: None, host: Host, 
 
 def test_the_disk_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, github: GitHub) -> None:
     free = int(host.run("df --output=avail -BM /srv | tail -1").strip().rstrip("M"))
-    host.run(f"sed -i.bak 's/\"disk_min_mib\": 32/\"disk_min_mib\": {free + 10_000_000}/' /etc/thebes-runner/watchdog.json; thebes-runner refresh")
+    host.run(
+        f'sed -i.bak \'s/"disk_min_mib": 32/"disk_min_mib": {free + 10_000_000}/\' /etc/thebes-runner/watchdog.json; thebes-runner refresh'
+    )
     try:
         job = jobs.submit("sleep 300")
         instance = jobs.started(job)["runner"].split("-")[2]
-        wait_for(lambda: '"reason": "disk"' in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log"), "the disk guard acts")
+        wait_for(
+            lambda: '"reason": "disk"' in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log"),
+            "the disk guard acts",
+        )
     finally:
-        host.run("mv /etc/thebes-runner/watchdog.json.bak /etc/thebes-runner/watchdog.json; thebes-runner refresh")
+        host.run(
+            "mv /etc/thebes-runner/watchdog.json.bak /etc/thebes-runner/watchdog.json; thebes-runner refresh"
+        )
 
 
 def test_the_memory_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, github: GitHub) -> None:
-    host.run("sed -i.bak 's/\"memory_min_mib\": 32/\"memory_min_mib\": 100000000/' /etc/thebes-runner/watchdog.json; thebes-runner refresh")
+    host.run(
+        'sed -i.bak \'s/"memory_min_mib": 32/"memory_min_mib": 100000000/\' /etc/thebes-runner/watchdog.json; thebes-runner refresh'
+    )
     try:
         job = jobs.submit("sleep 300")
         instance = jobs.started(job)["runner"].split("-")[2]
-        wait_for(lambda: '"reason": "memory"' in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log"), "the memory guard acts")
+        wait_for(
+            lambda: '"reason": "memory"' in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log"),
+            "the memory guard acts",
+        )
     finally:
-        host.run("mv /etc/thebes-runner/watchdog.json.bak /etc/thebes-runner/watchdog.json; thebes-runner refresh")
+        host.run(
+            "mv /etc/thebes-runner/watchdog.json.bak /etc/thebes-runner/watchdog.json; thebes-runner refresh"
+        )
 
 
 @pytest.mark.parametrize(
@@ -145,11 +171,16 @@ def test_the_memory_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, gi
     [
         ("API 500, three times", {"match": JIT, "status": 500, "count": 3}),
         ("API 404, twice", {"match": JIT, "status": 404, "count": 2}),
-        ("API 429 with Retry-After 4", {"match": JIT, "status": 429, "count": 1, "headers": {"Retry-After": "4"}}),
+        (
+            "API 429 with Retry-After 4",
+            {"match": JIT, "status": 429, "count": 1, "headers": {"Retry-After": "4"}},
+        ),
         ("API slow (5 s)", {"match": JIT, "delay": 5, "count": 1}),
     ],
 )
-def test_api_faults_while_registering(jobs: Jobs, host: Host, github: GitHub, figure: Figure, name: str, fault: dict[str, object]) -> None:
+def test_api_faults_while_registering(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure, name: str, fault: dict[str, object]
+) -> None:
     before = wait_ready(github, "a")
     wait_ready(github, "b")
     github.call("faults", [fault])
@@ -167,7 +198,9 @@ def test_an_expired_token_is_renewed(jobs: Jobs, host: Host, github: GitHub, fig
     figure("token expired", recovered(github, "a", before))
 
 
-def test_a_registration_deleted_behind_its_back(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+def test_a_registration_deleted_behind_its_back(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
     before = wait_ready(github, "a")
     github.call("forget", {"prefix": before})
     figure("registration deleted behind its back (checked every 2 s)", recovered(github, "a", before))
@@ -177,13 +210,17 @@ def test_a_registration_deleted_behind_its_back(jobs: Jobs, host: Host, github: 
 def test_a_repository_that_became_public_is_refused(jobs: Jobs, host: Host, github: GitHub) -> None:
     github.call("set", {"group_public": True})
     host.run("kill -9 $(systemctl show thebes-job@a -p MainPID --value)")
-    health = wait_for(lambda: "public" in (h := host.health("a"))["last_error"] and h, "registration is refused")
+    health = wait_for(
+        lambda: "public" in (h := host.health("a"))["last_error"] and h, "registration is refused"
+    )
     assert "set runner_allow_public" in health["last_error"]
     github.call("set", {"group_public": False})
     wait_ready(github, "a")
 
 
-def test_250_runners_and_the_dead_of_own_prefix(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+def test_250_runners_and_the_dead_of_own_prefix(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
     """Dead ones are reaped once they were seen offline twice; others' are left alone."""
     github.call("dead-runners", {"scope": "orgs/acme", "prefix": "thebes-host-z-dead", "count": 125})
     github.call("dead-runners", {"scope": "orgs/acme", "prefix": "elsewhere-", "count": 125})

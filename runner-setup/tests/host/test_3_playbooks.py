@@ -61,7 +61,10 @@ def test_an_update_in_the_middle_of_a_job_spares_it(jobs: Jobs, host: Host, gith
     play("site.yml", "--tags", "runner", "-e", '{"runner_labels": ["new-label"], "runner_instances": ["a"]}')
     assert host.code("id thebes-b") != 0
     assert github.runners("thebes-host-b") == []
-    wait_for(lambda: any("new-label" in json.dumps(r) for r in github.runners()), "the idle runner takes up the new label")
+    wait_for(
+        lambda: any("new-label" in json.dumps(r) for r in github.runners()),
+        "the idle runner takes up the new label",
+    )
 
 
 def test_controller_keeps_the_credentials(host: Host, github: GitHub) -> None:
@@ -74,7 +77,10 @@ def test_controller_keeps_the_credentials(host: Host, github: GitHub) -> None:
     assert "changed=0" in second.stdout, second.stdout[-3000:]
     jobs = Jobs(github, host)
     assert jobs.run("true")["conclusion"] == "success"
-    wait_for(lambda: "run site.yml from the controller" in host.health("a")["last_error"], "it waits for the controller")
+    wait_for(
+        lambda: "run site.yml from the controller" in host.health("a")["last_error"],
+        "it waits for the controller",
+    )
     play("site.yml", *extra)
     wait_ready(github, "a")
 
@@ -96,14 +102,21 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token(host: Host, gith
     assert second["conclusion"] == "success", second["log"]
     assert first["runner"] == second["runner"] == name
     github.call("forget", {"prefix": name})
-    wait_for(lambda: host.health("a")["registrations_lost"] and github.ready("a"), "it registers again by itself")
+    wait_for(
+        lambda: host.health("a")["registrations_lost"] and github.ready("a"), "it registers again by itself"
+    )
 
 
 def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
     play("remove.yml")
     assert github.runners() == []
     host.run("/root/inventory.sh > /root/after")
-    left = subprocess.run(["docker", "exec", host.name, "diff", "/root/before", "/root/after"], capture_output=True, text=True, check=False)
+    left = subprocess.run(
+        ["docker", "exec", host.name, "diff", "/root/before", "/root/after"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert left.stdout == ""
     again = play("remove.yml")
     assert "failed=0" in again.stdout
