@@ -154,7 +154,12 @@ def play(name: str, *arguments: str, check: bool = True) -> subprocess.Completed
     """Run one of the kit's playbooks against the machine, with molecule's inventory."""
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
     command = ["ansible-playbook", "--inventory", inventory, str(ROOT / name), *arguments]
-    env = {**os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_PIPELINING": "true"}
+    env = {
+        **os.environ,
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_PIPELINING": "true",
+        "SSL_CERT_FILE": os.environ["FILES"] + "/ca.crt",
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=ROOT)
     assert not check or done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done

@@ -69,7 +69,9 @@ def test_an_update_in_the_middle_of_a_job_spares_it(jobs: Jobs, host: Host, gith
 
 def test_controller_keeps_the_credentials(host: Host, github: GitHub) -> None:
     """One one-time configuration for one job; nothing on the host could mint another."""
-    extra = ["-e", '{"runner_instances": ["a"], "runner_auth_location": "controller"}', "--tags", "runner"]
+    # The name github.test is known on the machine only.
+    settings = {"runner_instances": ["a"], "runner_auth_location": "controller", "runner_url": github.url}
+    extra = ["-e", json.dumps(settings), "--tags", "runner"]
     play("site.yml", *extra)
     assert host.run("ls /etc/thebes-runner/secrets") == ""
     wait_ready(github, "a")
