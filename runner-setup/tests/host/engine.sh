@@ -41,8 +41,10 @@ start_engine() {
 
 stop_engine() {
   local code=$?
-  [ -n "${FAKE:-}" ] && kill "$FAKE" && wait "$FAKE"
-  kill "$ENGINE" && wait "$ENGINE"
+  set +e # what was killed ends with a status of its own
+  for process in "${FAKE:-}" "$ENGINE"; do
+    [ -n "$process" ] && kill "$process" && wait "$process"
+  done
   ip link delete $BRIDGE
   exit $code
 }

@@ -16,8 +16,10 @@ install_packages qemu-system-x86 debootstrap e2fsprogs openssh-client openssl
 
 stop() {
   local code=$?
-  [ -n "${VM:-}" ] && kill "$VM" && wait "$VM"
-  [ -n "${FAKE:-}" ] && kill "$FAKE" && wait "$FAKE"
+  set +e # what was killed ends with a status of its own
+  for process in "${VM:-}" "${FAKE:-}"; do
+    [ -n "$process" ] && kill "$process" && wait "$process"
+  done
   exit $code
 }
 trap stop EXIT
