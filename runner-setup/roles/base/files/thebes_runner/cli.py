@@ -1,0 +1,165 @@
+"""`thebes-runner VERB …`: the one program that units, timers and playbooks call."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from thebes_runner import (
+    firewall,
+    github,
+    health,
+    maintain,
+    processes,
+    settings,
+    supervise,
+    system,
+    watchdog,
+)
+from thebes_runner.errors import RunnerKitError
+
+
+def supervise_command(arguments: argparse.Namespace) -> int:
+    runner = settings.runner()
+    supervise.Supervisor(runner, runner.instance(arguments.instance)).run()
+    return 0
+
+
+def remove_command(arguments: argparse.Namespace) -> int:
+    """End the instance's registration and everything that its user runs or owns."""
+    runner = settings.runner()
+    instance = runner.instance(arguments.instance)
+    instance.drain_file.parent.mkdir(parents=True, exist_ok=True)
+    instance.drain_file.touch()
+    supervise.Supervisor(runner, instance).retire("drained")
+    return 0
+
+
+def watch_command(_: argparse.Namespace) -> int:
+    watchdog.run(settings.runner(), settings.watchdog())
+    return 0
+
+
+def maintain_command(_: argparse.Namespace) -> int:
+    return 0 if maintain.run(settings.runner(), settings.maintenance()) else 1
+
+
+def health_command(_: argparse.Namespace) -> int:
+    runner = settings.runner()
+    values = [dataclasses.asdict(health.examine(runner, i)) for i in runner.instances]
+    sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    return 0
+
+
+def online_command(_: argparse.Namespace) -> int:
+    """Whether GitHub lists every runner of this host as online; the smoke test asks."""
+    runner = settings.runner()
+    status = {r.name: r.status for r in github.Client(runner.github).registrations(runner.name_prefix)}
+    well = True
+    for instance in runner.instances:
+        name = str(system.read_state(instance.state_dir / "state.json").get("runner_name"))
+        sys.stdout.write(f"{name}: {status.get(name, 'not registered')}\n")
+        well = well and status.get(name) == "online"
+    return 0 if well else 1
+
+
+def refresh_command(_: argparse.Namespace) -> int:
+    """New programs, settings or units: the watchdog restarts (its state is in files), supervisors
+    start anew on SIGHUP. What does not run is not started, and no running job is ended."""
+    system.run("systemctl", "daemon-reload")
+    units = ("thebes-watchdog.service", "thebes-runner@*.service")
+    listed = system.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", *units)
+    for line in listed.splitlines():
+        system.run("systemctl", "reload-or-restart", line.split()[0])
+    return 0
+
+
+def metrics_command(_: argparse.Namespace) -> int:
+    runner = settings.runner()
+    text = health.prometheus(health.examine(runner, i) for i in runner.instances)
+    system.write_atomic(Path(settings.observability().textfile), text, mode=0o644)
+    return 0
+
+
+def firewall_command(arguments: argparse.Namespace) -> int:
+    if arguments.remove:
+        firewall.remove()
+        return 0
+    runner = settings.runner()
+    uids = [r for i in runner.instances for r in processes.owner_ranges(i.uid, i.user)]
+    firewall.apply(firewall.ruleset(uids, runner.blocked_addresses))
+    return 0
+
+
+def mint_command(arguments: argparse.Namespace) -> int:
+    """On a controller: register one runner, print its one-time configuration as JSON."""
+    client = github.Client(settings.build(settings.GitHub, json.load(sys.stdin), "standard input"))
+    name = supervise.runner_name(arguments.prefix, arguments.instance)
+    labels = tuple(arguments.labels.split(","))
+    if not client.github.allow_public and client.serves_public_repositories():
+        raise RunnerKitError(f"{client.github.target} is public; see runner_allow_public")
+    runner_id, blob = client.mint(name, labels, client.group_id())
+    json.dump({"runner_id": runner_id, "name": name, "jit_config": blob}, sys.stdout)
+    return 0
+
+
+def wants_config_command(arguments: argparse.Namespace) -> int:
+    """For a controller: whether this instance waits for a one-time configuration."""
+    instance = settings.runner().instance(arguments.instance)
+    state = system.read_state(instance.state_dir / "state.json")
+    has_one = (instance.state_dir / "prepared.json").exists() or state.get("phase") in ("idle", "job")
+    sys.stdout.write("no\n" if has_one else "yes\n")
+    return 0
+
+
+def check_command(arguments: argparse.Namespace) -> int:
+    """Read a settings file as the programs will; for Ansible's `validate`."""
+    reader: Callable[[Path], object] = getattr(settings, arguments.kind)
+    reader(arguments.file)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="thebes-runner", description=__doc__)
+    verbs = top.add_subparsers(dest="verb", required=True)
+
+    def verb(name: str, call: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=text)
+        made.set_defaults(call=call)
+        return made
+
+    verb("supervise", supervise_command, "run one instance, for ever").add_argument("instance")
+    verb("remove", remove_command, "deregister and wipe one instance").add_argument("instance")
+    verb("watch", watch_command, "the watchdog of all instances")
+    verb("maintain", maintain_command, "reap, prune, look for a newer runner")
+    verb("health", health_command, "state of all instances as JSON")
+    verb("online", online_command, "ask GitHub whether it sees this host's runners")
+    verb("refresh", refresh_command, "let running programs take up what is new")
+    verb("metrics", metrics_command, "write the Prometheus text file")
+    blocked = verb("firewall", firewall_command, "load the rules that block addresses")
+    blocked.add_argument("--remove", action="store_true")
+    mint = verb("mint", mint_command, "print a one-time configuration (settings on standard input)")
+    mint.add_argument("instance")
+    mint.add_argument("--prefix", required=True)
+    mint.add_argument("--labels", required=True)
+    wants = verb("wants-config", wants_config_command, "whether a controller must mint: yes or no")
+    wants.add_argument("instance")
+    check = verb("check", check_command, "validate a settings file")
+    check.add_argument("kind", choices=["runner", "watchdog", "maintenance", "observability"])
+    check.add_argument("file", type=Path)
+    return top
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    arguments = parser().parse_args()
+    try:
+        return int(arguments.call(arguments))
+    except RunnerKitError as error:
+        sys.stderr.write(f"thebes-runner {arguments.verb}: {error}\n")
+        return 1

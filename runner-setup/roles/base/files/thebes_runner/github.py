@@ -1,0 +1,299 @@
+"""The few calls of the GitHub REST API that a runner host needs.
+
+The App's token is signed with the `openssl` command: it is on every Debian and Ubuntu host, so no
+further package is needed, and the private key never enters this process.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from thebes_runner.errors import GitHubError, SettingsError
+from thebes_runner.settings import GitHub
+
+TIMEOUT_SECONDS = 30.0
+PER_PAGE = 100
+# GitHub allows an App's token ten minutes; one minute is left for clocks that differ.
+JWT_BACKDATE_SECONDS = 60
+JWT_LIFE_SECONDS = 540
+# A token is not used in the last minutes of its life.
+TOKEN_MARGIN_SECONDS = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A runner as GitHub lists it."""
+
+    id: int
+    name: str
+    status: str  # online or offline
+    busy: bool
+
+
+def api_root(url: str) -> str:
+    """The REST root of a server: github.com, *.ghe.com, or an Enterprise Server under /api/v3."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    loopback = host in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "https" and not loopback:
+        raise SettingsError(f"GitHub's address is {url!r}, expected one that starts with https://")
+    if host == "github.com":
+        return "https://api.github.com"
+    if host.endswith(".ghe.com"):
+        return f"https://api.{host}"
+    return f"{parts.scheme}://{parts.netloc}/api/v3"
+
+
+def scope_path(github: GitHub) -> str:
+    prefix = {"repository": "repos", "organization": "orgs", "enterprise": "enterprises"}
+    return f"/{prefix[github.scope]}/{github.target}"
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def sign_rs256(message: bytes, key_file: str) -> bytes:
+    done = subprocess.run(
+        ["openssl", "dgst", "-sha256", "-sign", key_file],
+        input=message,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SettingsError(f"{key_file} can't sign: expected the App's RSA private key in PEM")
+    return done.stdout
+
+
+def app_jwt(app_id: str, key_file: str, now: float) -> str:
+    """The App's own token (RS256), valid for nine minutes."""
+    claims = {
+        "iat": int(now) - JWT_BACKDATE_SECONDS,
+        "exp": int(now) + JWT_LIFE_SECONDS,
+        "iss": app_id,
+    }
+    header = {"alg": "RS256", "typ": "JWT"}
+    message = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
+    return f"{message}.{base64url(sign_rs256(message.encode(), key_file))}"
+
+
+def retry_after(headers: Any, now: float) -> float | None:
+    """Seconds to wait as told by Retry-After, or by an exhausted rate limit; None if not told."""
+    value = headers.get("Retry-After") or ""
+    if value.isdigit():
+        return float(value)
+    reset = headers.get("X-RateLimit-Reset") or ""
+    if headers.get("X-RateLimit-Remaining") == "0" and reset.isdigit():
+        return max(0.0, float(reset) - now)
+    return None
+
+
+def backoff(failures: int, first: float, longest: float, asked: float | None, jitter: float) -> float:
+    """Seconds to wait after the n-th failure in a row: doubling, spread by `jitter` in [0, 1).
+
+    What the server asked for is a lower bound, so that a fleet doesn't hammer a limit.
+    """
+    exponential = min(longest, first * 2.0 ** min(failures - 1, 30))
+    return max(exponential * (0.5 + jitter / 2), asked or 0.0)
+
+
+class Client:
+    """Calls with the host's own credentials; `token` overrides them (used on a controller)."""
+
+    def __init__(self, github: GitHub, clock: Callable[[], float] = time.time) -> None:
+        self.github = github
+        self.root = api_root(github.url)
+        self.clock = clock
+        self._token = ""
+        self._expires = 0.0
+
+    # --- signing in -------------------------------------------------------------------------
+
+    def token(self) -> str:
+        if self.github.auth == "token":
+            return Path(self.github.token_file).read_text(encoding="ascii").strip()
+        if self.github.auth == "app":
+            if self.clock() > self._expires - TOKEN_MARGIN_SECONDS:
+                self._token, self._expires = self._installation_token()
+            return self._token
+        raise SettingsError(
+            "this host has no credentials (runner_auth_location is controller): run site.yml from "
+            "the controller to give it a new one-time configuration"
+        )
+
+    def _installation_token(self) -> tuple[str, float]:
+        jwt = app_jwt(self.github.app_id, self.github.key_file, self.clock())
+        installation = self.github.installation_id or self._find_installation(jwt)
+        answer = self._send("POST", f"/app/installations/{installation}/access_tokens", {}, f"Bearer {jwt}")
+        expires = datetime.datetime.fromisoformat(answer["expires_at"].replace("Z", "+00:00"))
+        return str(answer["token"]), expires.timestamp()
+
+    def _find_installation(self, jwt: str) -> str:
+        owner = self.github.target.partition("/")[0].lower()
+        for page in range(1, 1000):
+            query = f"/app/installations?per_page={PER_PAGE}&page={page}"
+            answer = self._send("GET", query, None, f"Bearer {jwt}")
+            for installation in answer:
+                if installation["account"]["login"].lower() == owner:
+                    return str(installation["id"])
+            if len(answer) < PER_PAGE:
+                break
+        raise SettingsError(
+            f"the App is not installed at {owner!r}: install it there, or set runner_app_installation_id"
+        )
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """The decoded answer; a token that GitHub no longer accepts is renewed once."""
+        try:
+            return self._send(method, path, body, f"Bearer {self.token()}")
+        except GitHubError as error:
+            if error.status != 401 or self.github.auth != "app":
+                raise
+        self._expires = 0.0
+        return self._send(method, path, body, f"Bearer {self.token()}")
+
+    def _send(self, method: str, path: str, body: object, authorization: str) -> Any:
+        request = urllib.request.Request(
+            self.root + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": authorization,
+                "Accept": "application/vnd.github+json",
+                "Content-Type": "application/json",
+                "User-Agent": "thebes-runner",
+                "X-GitHub-Api-Version": "2022-11-28",
+            },
+        )
+        what = f"{method} {self.root}{path.partition('?')[0]}"
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                detail = error_detail(error.read())
+            wait = retry_after(error.headers, self.clock())
+            raise GitHubError(
+                f"{what} answered {error.code}: {detail}{hint(error.code)}", error.code, wait
+            ) from None
+        except OSError as error:  # URLError, time-outs, resets
+            reason = getattr(error, "reason", error)
+            raise GitHubError(f"{what} got no answer: {reason}") from None
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            raise GitHubError(f"{what} answered something that is not JSON") from None
+
+    # --- runners ----------------------------------------------------------------------------
+
+    def mint(self, name: str, labels: tuple[str, ...], group_id: int) -> tuple[int, str]:
+        """Register an ephemeral runner; its id and the one-time configuration (base64)."""
+        body = {
+            "name": name,
+            "labels": list(labels),
+            "runner_group_id": group_id,
+            "work_folder": "_work",
+        }
+        answer = self.request("POST", f"{scope_path(self.github)}/actions/runners/generate-jitconfig", body)
+        return int(answer["runner"]["id"]), str(answer["encoded_jit_config"])
+
+    def registration_token(self) -> str:
+        answer = self.request("POST", f"{scope_path(self.github)}/actions/runners/registration-token", {})
+        return str(answer["token"])
+
+    def registrations(self, prefix: str) -> Iterator[Registration]:
+        """All runners whose name starts with `prefix`, over as many pages as there are."""
+        for value in self._pages(f"{scope_path(self.github)}/actions/runners", "runners"):
+            if str(value["name"]).startswith(prefix):
+                yield Registration(
+                    id=value["id"], name=value["name"], status=value["status"], busy=value["busy"]
+                )
+
+    def exists(self, runner_id: int) -> bool:
+        try:
+            self.request("GET", f"{scope_path(self.github)}/actions/runners/{runner_id}")
+        except GitHubError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def delete(self, runner_id: int) -> bool:
+        """Remove a registration; False when GitHub keeps it because a job runs on it (422)."""
+        try:
+            self.request("DELETE", f"{scope_path(self.github)}/actions/runners/{runner_id}")
+        except GitHubError as error:
+            if error.status == 422:
+                return False
+            if error.status != 404:  # already gone is what was wanted
+                raise
+        return True
+
+    def group_id(self) -> int:
+        """The id of the wanted runner group. Only organizations and enterprises have groups."""
+        if self.github.scope == "repository":
+            return 1
+        return int(self._group()["id"])
+
+    def _group(self) -> dict[str, Any]:
+        path = f"{scope_path(self.github)}/actions/runner-groups"
+        found = []
+        for group in self._pages(path, "runner_groups"):
+            if group["name"] == self.github.group:
+                return dict(group)
+            found.append(str(group["name"]))
+        raise SettingsError(
+            f"runner group {self.github.group!r} does not exist at {self.github.target}; "
+            f"found: {', '.join(found) or 'none'}"
+        )
+
+    def serves_public_repositories(self) -> bool:
+        """Whether a public repository could send jobs to runners registered here."""
+        if self.github.scope == "repository":
+            return not self.request("GET", scope_path(self.github))["private"]
+        return bool(self._group().get("allows_public_repositories", False))
+
+    def newest_runner_version(self) -> str:
+        """The version that GitHub offers for download, e.g. `2.336.0`."""
+        answer = self.request("GET", f"{scope_path(self.github)}/actions/runners/downloads")
+        for download in answer:
+            if download["os"] == "linux" and download["architecture"] == "x64":
+                return str(download["filename"]).rpartition("-")[2].removesuffix(".tar.gz")
+        raise GitHubError("GitHub's list of runner downloads has no entry for linux x64")
+
+    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+        for page in range(1, 10_000):
+            answer = self.request("GET", f"{path}?per_page={PER_PAGE}&page={page}")
+            yield from answer[key]
+            if len(answer[key]) < PER_PAGE:
+                return
+
+
+def error_detail(text: bytes) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200].decode("utf-8", "replace").strip().replace("\n", " ") or "no text"
+
+
+def hint(status: int) -> str:
+    """What to do about a status, as the end of an error line."""
+    return {
+        401: " (the token or the App's key is wrong or expired)",
+        403: " (the App or token lacks the permission to administer runners here)",
+        404: " (wrong runner_scope or runner_target, or the App is not installed there)",
+        422: " (GitHub refuses the values; a runner group or a name in use?)",
+    }.get(status, "")

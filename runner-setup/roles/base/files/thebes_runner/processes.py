@@ -1,0 +1,131 @@
+"""Processes as /proc shows them. Times are seconds since boot (CLOCK_BOOTTIME)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from thebes_runner.errors import HostError
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+SUBUID = Path("/etc/subuid")
+WORKER = "Runner.Worker"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Process:
+    pid: int
+    parent: int
+    uid: int
+    name: str
+    started: float
+    rss_mib: float
+
+
+def since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def parse_stat(text: str) -> tuple[str, int, float, float]:
+    """Name, parent, start and resident MiB. The name may itself contain spaces and brackets."""
+    name = text[text.index("(") + 1 : text.rindex(")")]
+    fields = text[text.rindex(")") + 2 :].split()
+    return name, int(fields[1]), int(fields[19]) / TICKS, int(fields[21]) * PAGE_MIB
+
+
+def read(pid: int) -> Process | None:
+    """The process, or None when it has ended. Zombies have ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        uid = os.stat(f"/proc/{pid}").st_uid
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            # The owner of /proc/PID is root for undumpable processes, so ask status.
+            if line.startswith("Uid:"):
+                uid = int(line.split()[1])
+                break
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if text[text.rindex(")") + 2] == "Z":
+        return None
+    name, parent, started, rss = parse_stat(text)
+    return Process(pid=pid, parent=parent, uid=uid, name=name, started=started, rss_mib=rss)
+
+
+def every() -> list[Process]:
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [process for pid in pids if (process := read(pid)) is not None]
+
+
+def uid_ranges(uid: int, user: str, subuid: str) -> list[range]:
+    """All user ids that belong to `user`: its own and its containers' (from /etc/subuid)."""
+    ranges = [range(uid, uid + 1)]
+    for line in subuid.splitlines():
+        owner, _, rest = line.partition(":")
+        if owner in (user, str(uid)):
+            first, _, count = rest.partition(":")
+            ranges.append(range(int(first), int(first) + int(count)))
+    return ranges
+
+
+def owner_ranges(uid: int, user: str) -> list[range]:
+    return uid_ranges(uid, user, SUBUID.read_text() if SUBUID.exists() else "")
+
+
+def owned_by(ranges: list[range], processes: Iterable[Process]) -> list[Process]:
+    return [p for p in processes if any(p.uid in uids for uids in ranges)]
+
+
+def descendants(pid: int, processes: Iterable[Process]) -> list[Process]:
+    """Children of `pid` and theirs, without `pid` itself."""
+    children: dict[int, list[Process]] = {}
+    for process in processes:
+        children.setdefault(process.parent, []).append(process)
+    found: list[Process] = []
+    todo = [pid]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child.pid)
+    return found
+
+
+def oldest_worker(processes: Iterable[Process]) -> Process | None:
+    """The process that runs the job: the oldest of that name, so a later impostor changes nothing."""
+    workers = [p for p in processes if p.name == WORKER]
+    return min(workers, key=lambda p: p.started, default=None)
+
+
+def send(processes: Iterable[Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            os.kill(process.pid, number)
+
+
+def kill_all(ranges: list[range], patience: float = 10.0, pause: Callable[[float], None] = time.sleep) -> int:
+    """SIGKILL everything that these users run until nothing is left; the number of processes hit.
+
+    Repeats, because a process may fork while the list is read.
+    """
+    hit: set[int] = set()
+    deadline = time.monotonic() + patience
+    while left := owned_by(ranges, every()):
+        hit.update(p.pid for p in left)
+        send(left, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            names = ", ".join(f"{p.name} ({p.pid})" for p in left[:5])
+            raise HostError(f"{len(left)} processes survive SIGKILL: {names}; the host needs a restart")
+        pause(0.05)
+    return len(hit)
+
+
+def memory_available_mib(meminfo: str) -> float:
+    for line in meminfo.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    raise HostError("/proc/meminfo has no line MemAvailable")

@@ -1,0 +1,357 @@
+"""The life of one runner: clean, check, mint, run one job, clean, deregister; for ever.
+
+Root runs this; the listener and the job run as the instance's user in a unit of their own
+(`thebes-job@`), so that restarting or updating the supervisor does not touch a running job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import secrets
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from thebes_runner import github, reset, system
+from thebes_runner.errors import GitHubError, HostError, RunnerKitError
+from thebes_runner.settings import Instance, Runner
+from thebes_runner.system import LOG
+
+POLL_SECONDS = 1.0
+STOP_SECONDS = 30.0
+# Exit codes of Runner.Listener (its Constants.cs).
+MEANING = {
+    0: "ended",
+    1: "ended with an error",
+    2: "asks to be started again",
+    3: "wants to update itself",
+    4: "wants to update itself",
+    5: "another session uses this registration",
+    6: "got a new configuration",
+    7: "its version is no longer accepted: set runner_version to a newer one and run site.yml",
+}
+
+
+class Stopped(Exception):
+    """SIGTERM came: the unit is being stopped."""
+
+
+class Reloaded(Exception):
+    """SIGHUP came: settings or programs are new; a running job is left alone."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a listener ended."""
+
+    result: str  # systemd's Result=: success, exit-code, signal, oom-kill …
+    code: int
+
+    @property
+    def ok(self) -> bool:
+        return self.result == "success" and self.code == 0
+
+    def __str__(self) -> str:
+        if self.result == "exit-code":
+            return f"listener exit {self.code}: {MEANING.get(self.code, 'unknown')}"
+        return f"listener {self.result} ({self.code})"
+
+
+def runner_name(prefix: str, instance: str) -> str:
+    """A name never used before, so that a stale registration can't be in the way."""
+    return f"{prefix}{instance}-{secrets.token_hex(4)}"
+
+
+class Supervisor:
+    def __init__(self, settings: Runner, instance: Instance) -> None:
+        self.settings = settings
+        self.instance = instance
+        self.client = github.Client(settings.github)
+        self.stopping = False  # we ended the listener ourselves
+        self.state_file = instance.state_dir / "state.json"
+        self.state = system.read_state(self.state_file)
+
+    # --- state: read by health, metrics and drain --------------------------------------------
+
+    def note(self, phase: str, **values: object) -> None:
+        """Remember where we are; written only when something changed."""
+        if phase == self.state.get("phase") and not values:
+            return
+        if phase != self.state.get("phase"):
+            self.state["since"] = time.time()
+        self.state.update(values, phase=phase)
+        system.write_atomic(self.state_file, json.dumps(self.state))
+
+    def add(self, counter: str) -> None:
+        self.state[counter] = int(self.state.get(counter, 0)) + 1
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until drained or stopped. On SIGHUP the program starts anew and adopts the listener."""
+        signal.signal(signal.SIGTERM, raise_stopped)
+        signal.signal(signal.SIGHUP, raise_reloaded)
+        failures = 0
+        try:
+            self.adopt()
+            while not self.draining():
+                try:
+                    self.cycle()
+                    failures = 0
+                except RunnerKitError as error:
+                    failures += 1
+                    self.wait_after(error, failures)
+            self.retire("drained")
+        except Stopped:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self.retire("stopped")
+        except Reloaded:
+            os.execv(sys.argv[0], sys.argv)
+
+    def cycle(self) -> None:
+        self.prepare()
+        self.register()
+        self.listen()
+        outcome, had_job = self.finish()
+        if not (outcome.ok or had_job or self.stopping):
+            raise HostError(str(outcome))
+
+    def adopt(self) -> None:
+        """After a crash or reload the listener may still be there. Idle: end it, as its settings
+        may be old. Busy: wait for the job."""
+        if not system.unit_active(self.instance.job_unit):
+            return
+        LOG.info("%s: a listener still runs, adopted", self.instance.name)
+        if not self.job_started() and self.settings.ephemeral:
+            self.stop_idle_listener()
+        self.watch()
+        self.finish()
+
+    def prepare(self) -> None:
+        self.note("cleaning")
+        reset.reset(self.settings, self.instance)
+        self.deregister()
+        free = system.disk_free_mib(self.instance.directory)
+        if free < self.settings.disk_min_mib:
+            raise HostError(
+                f"{free:.0f} MiB free at {self.instance.directory}, runner_disk_min_mib is "
+                f"{self.settings.disk_min_mib}: free space or lower the limit"
+            )
+        reset.start_user_services(self.settings, self.instance)
+
+    def register(self) -> None:
+        """Hand the listener what it needs, through a file that only root and systemd read."""
+        self.note("registering")
+        values: dict[str, str] = {}
+        prepared = self.instance.state_dir / "prepared.json"
+        if prepared.exists():  # minted on the controller: good for exactly one job
+            values = self.use_prepared(prepared)
+        elif self.settings.ephemeral:
+            self.refuse_public()
+            name = runner_name(self.settings.name_prefix, self.instance.name)
+            group = self.client.group_id()
+            runner_id, blob = self.client.mint(name, self.settings.labels, group)
+            self.note("registering", runner_id=runner_id, runner_name=name)
+            values["ACTIONS_RUNNER_INPUT_JITCONFIG"] = blob
+        elif not (self.instance.runner_dir / ".runner").exists():
+            self.refuse_public()
+            values = self.persistent_registration()
+        text = "".join(f"{key}={value}\n" for key, value in values.items())
+        system.write_atomic(self.instance.run_dir / "listener.env", text)
+
+    def use_prepared(self, prepared: os.PathLike[str]) -> dict[str, str]:
+        with open(prepared, encoding="utf-8") as file:
+            value = json.load(file)
+        os.unlink(prepared)
+        self.note("registering", runner_id=value["runner_id"], runner_name=value["name"])
+        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": value["jit_config"]}
+
+    def persistent_registration(self) -> dict[str, str]:
+        name = f"{self.settings.name_prefix}{self.instance.name}"
+        self.note("registering", runner_id=None, runner_name=name)
+        target = self.settings.github
+        kind = "enterprises/" if target.scope == "enterprise" else ""
+        values = {
+            "ACTIONS_RUNNER_INPUT_TOKEN": self.client.registration_token(),
+            "ACTIONS_RUNNER_INPUT_URL": f"{target.url}/{kind}{target.target}",
+            "ACTIONS_RUNNER_INPUT_NAME": name,
+            "ACTIONS_RUNNER_INPUT_LABELS": ",".join(self.settings.labels),
+        }
+        if target.scope != "repository":
+            values["ACTIONS_RUNNER_INPUT_RUNNERGROUP"] = target.group
+        return values
+
+    def refuse_public(self) -> None:
+        if not self.settings.github.allow_public and self.client.serves_public_repositories():
+            raise HostError(
+                f"{self.settings.github.target} is public or its runner group serves public "
+                "repositories: anyone could run code here. Close it, or set runner_allow_public"
+            )
+
+    def listen(self) -> None:
+        self.stopping = False
+        system.run("systemctl", "start", self.instance.job_unit)
+        # Type=exec: the process has its environment by now, the file has done its service.
+        (self.instance.run_dir / "listener.env").unlink(missing_ok=True)
+        self.watch()
+
+    def watch(self) -> None:
+        """Until the listener ends; meanwhile drain when asked, and notice a lost registration."""
+        next_check = time.monotonic() + self.settings.registration_check_seconds
+        with process_handle(system.main_pid(self.instance.job_unit)) as handle:
+            while not ended(handle, POLL_SECONDS):
+                busy = self.job_started()
+                self.note("job" if busy else "idle")
+                self.clean_between_jobs()
+                if busy:
+                    continue
+                if self.draining() and not self.stopping:
+                    self.stop_idle_listener()
+                elif time.monotonic() >= next_check:
+                    next_check = time.monotonic() + self.settings.registration_check_seconds
+                    self.check_registration()
+
+    def job_started(self) -> bool:
+        """The watchdog is the one that knows; it writes the job's file as long as the job lasts."""
+        return (self.instance.run_dir / "job.json").exists()
+
+    def check_registration(self) -> None:
+        runner_id = self.state.get("runner_id") or self.find_id()
+        try:
+            if runner_id and self.client.exists(int(runner_id)):
+                return
+        except GitHubError as error:
+            LOG.warning("%s: can't check the registration: %s", self.instance.name, error)
+            return
+        LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
+        self.forget_registration()
+        self.state["runner_id"] = None
+        self.add("registrations_lost")
+        self.stop_listener()
+
+    def find_id(self) -> int | None:
+        """A persistent runner's id is known to GitHub only; look it up by its name."""
+        name = str(self.state.get("runner_name", ""))
+        found = [r.id for r in self.client.registrations(name) if r.name == name]
+        if found:
+            self.state["runner_id"] = found[0]
+        return found[0] if found else None
+
+    def clean_between_jobs(self) -> None:
+        """Persistent mode: the job-completed hook asks root to remove what the user may not."""
+        request = self.instance.runner_dir / "clean-request"
+        if not self.settings.ephemeral and os.path.lexists(request):
+            reset.delete(self.instance.runner_dir / "_work")
+            request.unlink()
+
+    # --- ending ------------------------------------------------------------------------------
+
+    def draining(self) -> bool:
+        return self.instance.drain_file.exists()
+
+    def stop_idle_listener(self) -> None:
+        """Only GitHub knows whether a job is on its way: it refuses to delete a busy runner."""
+        try:
+            if self.deregister():
+                self.stop_listener()
+        except RunnerKitError as error:
+            LOG.warning("%s: can't deregister yet: %s", self.instance.name, error)
+
+    def stop_listener(self) -> None:
+        self.stopping = True
+        system.run("systemctl", "stop", self.instance.job_unit, timeout=STOP_SECONDS * 2)
+
+    def deregister(self) -> bool:
+        """Delete the one-time registration; False when GitHub says that a job runs on it."""
+        runner_id = self.state.get("runner_id")
+        if not self.settings.ephemeral:
+            if not self.draining():
+                return True
+            runner_id = runner_id or self.find_id()
+        # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
+        # that was used, or that stayed offline for a day.
+        if runner_id is not None and self.settings.github.auth != "none":
+            if not self.client.delete(int(runner_id)):
+                return False
+            if not self.settings.ephemeral:
+                self.forget_registration()
+        self.state["runner_id"] = None
+        return True
+
+    def forget_registration(self) -> None:
+        for name in reset.PERSISTENT_FILES:
+            (self.instance.runner_dir / name).unlink(missing_ok=True)
+
+    def finish(self) -> tuple[Outcome, bool]:
+        """How the listener ended, and whether it had a job."""
+        shown = system.unit_properties(self.instance.job_unit, "Result", "ExecMainStatus")
+        outcome = Outcome(result=shown["Result"], code=int(shown["ExecMainStatus"]))
+        (self.instance.run_dir / "listener.env").unlink(missing_ok=True)
+        had_job = self.job_started() or (outcome.ok and not self.stopping)
+        (self.instance.run_dir / "job.json").unlink(missing_ok=True)
+        if had_job:
+            self.add("jobs")
+        elif not (outcome.ok or self.stopping):
+            self.add("failures")
+        LOG.info("%s: %s%s", self.instance.name, outcome, "" if had_job else ", no job")
+        self.note("ended", last_outcome=str(outcome), ended=time.time())
+        return outcome, had_job
+
+    def retire(self, phase: str) -> None:
+        self.stop_listener()
+        try:
+            self.deregister()
+        except RunnerKitError as error:
+            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, error)
+        reset.reset(self.settings, self.instance)
+        self.note(phase)
+
+    def wait_after(self, error: RunnerKitError, failures: int) -> None:
+        asked = error.retry_after if isinstance(error, GitHubError) else None
+        seconds = github.backoff(
+            failures,
+            self.settings.backoff_seconds,
+            self.settings.backoff_max_seconds,
+            asked,
+            random.random(),
+        )
+        LOG.error("%s: %s; next try in %.0f s", self.instance.name, error, seconds)
+        self.note("waiting", last_error=str(error), failures_in_a_row=failures)
+        deadline = time.monotonic() + seconds
+        prepared = self.instance.state_dir / "prepared.json"
+        while time.monotonic() < deadline and not (self.draining() or prepared.exists()):
+            time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+@contextlib.contextmanager
+def process_handle(pid: int) -> Iterator[int | None]:
+    """A pidfd, or None when the process has ended already."""
+    try:
+        handle = os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        handle = None
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def ended(handle: int | None, seconds: float) -> bool:
+    """Whether the process ends within `seconds`; returns at once when it does."""
+    return handle is None or bool(select.select([handle], [], [], seconds)[0])
+
+
+def raise_stopped(_number: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def raise_reloaded(_number: int, _frame: FrameType | None) -> None:
+    raise Reloaded

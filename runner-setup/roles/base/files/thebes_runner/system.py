@@ -1,0 +1,78 @@
+"""Thin wrappers of the commands that the host programs call, and of small files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from thebes_runner.errors import HostError
+
+LOG = logging.getLogger("thebes-runner")
+
+
+def run(*command: str, timeout: float = 120.0) -> str:
+    """Standard output of a command that must succeed."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
+        )
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{' '.join(command)} did not end within {timeout:.0f} s") from None
+    if done.returncode != 0:
+        text = (done.stderr or done.stdout).strip().splitlines()
+        raise HostError(
+            f"{' '.join(command)} ended with {done.returncode}: {text[-1] if text else 'no output'}"
+        )
+    return done.stdout
+
+
+def unit_properties(unit: str, *names: str) -> dict[str, str]:
+    text = run("systemctl", "show", unit, *(f"--property={name}" for name in names))
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def unit_active(unit: str) -> bool:
+    state = unit_properties(unit, "ActiveState")["ActiveState"]
+    return state in ("active", "activating", "reloading", "deactivating")
+
+
+def main_pid(unit: str) -> int:
+    return int(unit_properties(unit, "MainPID").get("MainPID", "0"))
+
+
+def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace `path` in one step: a reader sees the old text or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), mode)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A state file's object; empty when there is none or when a crash left it unreadable."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def disk_free_mib(path: str | Path) -> float:
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize / 1024 / 1024
+
+
+def disk_used_mib(path: str | Path) -> float:
+    text = run("du", "--summarize", "--one-file-system", "--block-size=1", str(path), timeout=300)
+    return int(text.split()[0]) / 1024 / 1024

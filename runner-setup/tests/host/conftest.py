@@ -1,0 +1,165 @@
+"""The provisioned machine, and the GitHub that it talks to. Started by molecule's verify."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 40.0
+FIGURES: dict[str, float] = {}
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """The first true value of `condition`; fails with `what` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
+        time.sleep(0.1)
+    return value
+
+
+class GitHub:
+    """The control side of the fake GitHub."""
+
+    def __init__(self) -> None:
+        self.context = ssl.create_default_context(cafile=os.environ["FILES"] + "/ca.crt")
+        self.url = f"https://{os.environ['GATEWAY']}:8443"
+
+    def call(self, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/_control/{path}", data=data)
+        with urllib.request.urlopen(request, context=self.context, timeout=20) as answer:
+            return json.loads(answer.read())
+
+    def runners(self, prefix: str = "thebes-host-") -> list[dict[str, Any]]:
+        return [r for r in self.call("runners") if r["name"].startswith(prefix)]
+
+    def ready(self, instance: str) -> list[str]:
+        """Names of the instance's registrations that could take a job."""
+        found = self.runners(f"thebes-host-{instance}")
+        return [r["name"] for r in found if r["status"] == "online" and not r["busy"]]
+
+
+class Host:
+    """The machine: a container, or whatever HOST_SHELL reaches (a shell that reads commands)."""
+
+    def __init__(self) -> None:
+        self.name = "thebes-host"
+        self.shell = os.environ.get("HOST_SHELL", f"docker exec --interactive {self.name} bash -s").split()
+
+    def call(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.shell, input=command, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    def run(self, command: str, check: bool = True) -> str:
+        done = self.call(command)
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def code(self, command: str) -> int:
+        return self.call(command).returncode
+
+    def health(self, instance: str) -> dict[str, Any]:
+        return next(h for h in json.loads(self.run("thebes-runner health")) if h["instance"] == instance)
+
+    def uid(self, instance: str) -> int:
+        return int(self.run(f"id -u thebes-{instance}"))
+
+
+class Jobs:
+    def __init__(self, github: GitHub, host: Host) -> None:
+        self.github = github
+        self.host = host
+
+    def submit(self, *steps: str | dict[str, Any], labels: tuple[str, ...] = (), **values: object) -> str:
+        """Queue a job of shell steps; its id. Private, not from a fork, unless told otherwise."""
+        made = [{"run": step} if isinstance(step, str) else step for step in steps]
+        event = {"repository": {"id": 1, "private": True}}
+        body = {"steps": made, "labels": list(labels), "repository": "acme/product", "event": event, **values}
+        return str(self.github.call("jobs", body)["id"])
+
+    def state(self, job: str) -> dict[str, Any]:
+        return dict(self.github.call(f"jobs/{job}"))
+
+    def started(self, job: str, sign: str = "") -> dict[str, Any]:
+        return dict(
+            wait_for(
+                lambda: (s := self.state(job))["status"] != "queued" and sign in s["log"] and s,
+                f"job started {sign}",
+            )
+        )
+
+    def done(self, job: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        return dict(
+            wait_for(
+                lambda: (s := self.state(job))["status"] == "completed" and s,
+                f"job completed: {self.state(job)}",
+                seconds,
+            )
+        )
+
+    def run(self, *steps: str | dict[str, Any], **values: Any) -> dict[str, Any]:
+        return self.done(self.submit(*steps, **values))
+
+
+@pytest.fixture(scope="session")
+def github() -> GitHub:
+    return GitHub()
+
+
+@pytest.fixture(scope="session")
+def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+def jobs(github: GitHub, host: Host) -> Jobs:
+    """Both runners idle, nothing broken on purpose."""
+    github.call("faults", [])
+    github.call("set", {"private": True, "group_public": False})
+    for instance in ("a", "b"):
+        wait_ready(github, instance)
+    return Jobs(github, host)
+
+
+def wait_ready(github: GitHub, instance: str) -> str:
+    return str(wait_for(lambda: github.ready(instance), f"runner {instance} is online and idle")[0])
+
+
+@pytest.fixture
+def figure() -> Callable[[str, float], None]:
+    def note(name: str, seconds: float) -> None:
+        FIGURES[name] = round(seconds, 2)
+
+    return note
+
+
+def pytest_sessionfinish() -> None:
+    if FIGURES and "FIGURES" in os.environ:
+        Path(os.environ["FIGURES"]).write_text(json.dumps(FIGURES, indent=2) + "\n")
+
+
+def play(name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run one of the kit's playbooks against the machine, with molecule's inventory."""
+    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    command = ["ansible-playbook", "--inventory", inventory, str(ROOT / name), *arguments]
+    env = {
+        **os.environ,
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_PIPELINING": "true",
+        "SSL_CERT_FILE": os.environ["FILES"] + "/ca.crt",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=ROOT)
+    assert not check or done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done

@@ -1,0 +1,14 @@
+#!/bin/bash
+# Usage: run.sh COMMAND … — runs it with an engine, an image and a fake GitHub at hand.
+cd "$(dirname "$0")/../.."
+export VENV=$PWD/.venv
+CACHE=${CACHE:-$PWD/.cache}
+# shellcheck source=engine.sh
+. tests/host/engine.sh
+# shellcheck source=github.sh
+. tests/host/github.sh
+start_engine
+build_image
+start_fake_github
+export PATH=$VENV/bin:/usr/bin:$PATH ANSIBLE_FORCE_COLOR=0 PY_COLORS=0
+"$@"

@@ -1,0 +1,284 @@
+"""Jobs on a healthy machine, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from conftest import GitHub, Host, Jobs, wait_for, wait_ready
+
+DAEMON = "setsid --fork sleep 4321 </dev/null >/dev/null 2>&1"
+# The only image there is without a registry: made of the host's own static or copied programs.
+IMAGE = (
+    "mkdir -p ctx/bin ctx/lib64; cp /bin/sh /bin/cat /bin/id /bin/sleep /usr/bin/touch ctx/bin/;"
+    " for l in $(ldd /bin/sh /bin/cat /bin/id /bin/sleep /usr/bin/touch | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
+    " do mkdir -p ctx$(dirname $l); cp -L $l ctx$l; done;"
+    " tar -C ctx -c . | docker import - small >/dev/null"
+)
+
+
+def test_a_job_runs_and_the_next_runner_is_a_new_one(
+    jobs: Jobs, github: GitHub, host: Host, figure: Callable[[str, float], None]
+) -> None:
+    before = wait_ready(github, "a")
+    job = jobs.run("id -un; echo $HOME; touch ~/mine", "pwd", labels=("local", "X64", "gpu-none"))
+    finished = time.monotonic()
+    assert job["conclusion"] == "success", job["log"]
+    instance = job["runner"].split("-")[2]
+    assert f"thebes-{instance}" in job["log"]
+    wait_for(
+        lambda: [n for n in github.ready(instance) if n not in (before, job["runner"])],
+        "a new runner is ready",
+    )
+    figure("job end to ready for the next", time.monotonic() - finished)
+    assert not host.run(f"ls /srv/thebes-runner/thebes-{instance}/home")
+    assert job["runner"] not in [r["name"] for r in github.runners()]
+
+
+def test_the_blob_is_in_no_process_list_and_in_no_unit(jobs: Jobs, host: Host) -> None:
+    commands = host.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    assert "eyI" not in commands  # base64 of {"
+    assert "JITCONFIG" not in commands
+    assert "JITCONFIG" not in host.run("systemctl show 'thebes-job@*' -p Environment")
+    assert host.code("test -e /run/thebes-runner/a/listener.env") == 1
+    # A negative needs its positive: the listener did get it, where only its user and root can read.
+    pid = host.run("systemctl show thebes-job@a -p MainPID --value")
+    assert "ACTIONS_RUNNER_INPUT_JITCONFIG=eyI" in host.run(f"tr '\\0' '\\n' < /proc/{pid}/environ")
+
+
+def test_two_instances_work_side_by_side(jobs: Jobs) -> None:
+    first = jobs.submit("sleep 3")
+    second = jobs.submit("sleep 3")
+    states = [jobs.done(first), jobs.done(second)]
+    assert {s["runner"].split("-")[2] for s in states} == {"a", "b"}
+    assert abs(states[0]["started"] - states[1]["started"]) < 2.5
+
+
+def test_stray_daemons_files_and_services_are_gone_afterwards(jobs: Jobs, host: Host, github: GitHub) -> None:
+    job = jobs.run(
+        DAEMON,
+        "echo 'exec bash -c \"echo pwned > /tmp/pwned\"' >> ~/.bashrc; mkdir -p ~/.config/systemd/user/default.target.wants",
+        "printf '[Service]\\nExecStart=/bin/sleep 4322\\n' > ~/.config/systemd/user/evil.service",
+        "ln -s ../evil.service ~/.config/systemd/user/default.target.wants/evil.service",
+        "systemd-run --user --unit=stray sleep 4323",
+        "touch /dev/shm/left /tmp/left /var/tmp/left; mkdir -p $THEBES_RUNNER_DIR/_work/x/$(printf 'd/%.0s' $(seq 900))",
+        "chmod 000 $THEBES_RUNNER_DIR/_work/x",
+    )
+    assert job["conclusion"] == "success", job["log"]
+    instance = job["runner"].split("-")[2]
+    wait_ready(github, instance)
+    left = host.run(f"ps -u thebes-{instance} -o args=")
+    assert "sleep 43" not in left
+    base = f"/srv/thebes-runner/thebes-{instance}"
+    folders = " ".join(f"{base}/{name}" for name in ("home", "tmp", "vartmp", "tools", "runner/_work"))
+    found = host.run(f"find {folders} /dev/shm -mindepth 1 2>/dev/null", check=False).splitlines()
+    # The new Docker daemon has made its own.
+    assert [f for f in found if "rootlesskit" not in f and "/home/.config" not in f] == []
+    assert host.code(f"test -e {base}/home/.config/systemd") == 1
+
+
+def test_the_runners_own_programs_cannot_be_replaced(jobs: Jobs, host: Host) -> None:
+    job = jobs.run(
+        "cd $THEBES_RUNNER_DIR; ! mv bin bin2; ! rm -rf bin; ! sh -c 'echo x > bin/Runner.Listener'; ! touch bin/new; ! chmod 777 ."
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
+    """Rootless daemon; files made by a container's root; the socket mounted into a container."""
+    job = jobs.run(
+        "docker info 2>&1 | grep -w rootless",
+        IMAGE,
+        "docker run --rm -v $PWD:/work small touch /work/by-root; stat -c %U by-root",
+        "docker run --rm -v /tmp:/t small touch /t/seen; test -e /tmp/seen",
+        # A container that reaches the daemon by the path that everybody mounts.
+        "mkdir -p s; docker run --rm -v /var/run/docker.sock:/var/run/docker.sock -v $PWD/s:/s small sh -c 'test -S /var/run/docker.sock && id -u'",
+        "docker run -d --name stays small sleep 4324; docker volume create keep; docker network create net",
+    )
+    assert job["conclusion"] == "success", job["log"]
+    instance = job["runner"].split("-")[2]
+    wait_ready(github, instance)
+    assert "sleep 4324" not in host.run("ps -e -o args=")
+    after = f"DOCKER_HOST=unix:///run/user/{host.uid(instance)}/docker.sock docker"
+    assert (
+        host.run(
+            f"{after} ps -aq; {after} volume ls -q; {after} images -q; {after} network ls -q --filter name=net"
+        )
+        == ""
+    )
+
+
+def test_build_with_buildkit(jobs: Jobs) -> None:
+    job = jobs.run(
+        IMAGE,
+        "printf 'FROM small\\nRUN --mount=type=cache,target=/c touch /c/x\\n' > Dockerfile; docker build -q -t built . && docker run --rm built id -u",
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub) -> None:
+    """Files of other ids inside containers belong to subordinate ids that the user can't delete."""
+    job = jobs.run(
+        IMAGE,
+        "mkdir d; chmod 777 d; docker run --rm -u 1234 -v $PWD/d:/d small sh -c 'touch /d/f'",
+        "stat -c %u d/f; ! rm -f d/f || true; chmod 700 .",
+    )
+    assert job["conclusion"] == "success", job["log"]
+    instance = job["runner"].split("-")[2]
+    wait_ready(github, instance)
+    assert host.run(f"find /srv/thebes-runner/thebes-{instance}/runner/_work 2>/dev/null", check=False) == ""
+
+
+def test_a_job_stays_within_its_memory(jobs: Jobs, host: Host, github: GitHub) -> None:
+    """runner_memory_max is 1G: the greedy process is killed, the job goes on and reports."""
+    job = jobs.run(
+        "python3 -c 'x = bytearray(1500 * 1024 * 1024)' && echo too much || echo killed as it should",
+        {"run": "echo uploaded", "always": True},
+    )
+    assert "killed as it should" in job["log"]
+    assert "uploaded" in job["log"]
+    assert job["conclusion"] == "success"
+
+
+def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
+    """The claims of docs/runner-security.md about one instance against another and the host."""
+    host.run(
+        "echo secret > /srv/thebes-runner/thebes-b/home/secret; chmod 644 /srv/thebes-runner/thebes-b/home/secret"
+    )
+    other = host.uid("b")
+    supervisor = host.run("systemctl show thebes-runner@a -p MainPID --value")
+    attempts = [
+        "cat /etc/thebes-runner/secrets/app.pem",
+        "cat /etc/thebes-runner/runner.json",
+        "cat /srv/thebes-runner/thebes-b/home/secret",
+        "ls /srv/thebes-runner/thebes-b",
+        f"ls /run/user/{other}",
+        f"DOCKER_HOST=unix:///run/user/{other}/docker.sock docker ps",
+        "ls /var/lib/thebes-runner/a",
+        "cat /var/log/thebes-runner/a/watchdog.log",
+        "sudo -n true",
+        "su -c true",
+        "DOCKER_HOST=unix:///run/docker.sock docker ps",
+        "kill -9 1",
+        "systemctl stop thebes-watchdog",
+        "systemctl stop thebes-runner@a",
+        f"cat /proc/{supervisor}/environ",
+        f"kill -9 {supervisor}",
+        "echo x > /etc/cron.d/x",
+        "echo x > /usr/local/bin/x",
+        "nft list ruleset",
+        "mount -t tmpfs x /mnt",
+    ]
+    host.run("systemctl stop thebes-runner@b")
+    try:
+        steps = [
+            f"if {attempt} >/dev/null 2>&1; then echo 'BROKE: {attempt.split()[0]} {i}'; exit 1; fi"
+            for i, attempt in enumerate(attempts)
+        ]
+        job = jobs.run(*steps, "id -Gn")
+    finally:
+        host.run("systemctl start thebes-runner@b")
+    assert job["conclusion"] == "success", job["log"]
+    assert "docker" not in job["log"].splitlines()[-2].split()
+    # Each of these can be done by root, so the attempts failed for the right reason.
+    for attempt in attempts[:2]:
+        assert host.code(attempt) == 0
+
+
+def test_processes_of_others_are_invisible(jobs: Jobs) -> None:
+    job = jobs.run(
+        "ps -e -o uid= | sort -u; test $(ps -e -o uid= | sort -u | wc -l) -eq 1; ! pgrep -f '[t]hebes-runner watch'"
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host: Host) -> None:
+    host.run("ip address replace 169.254.169.254/32 dev lo")
+    host.run(
+        "systemd-run --unit=metadata --property=WorkingDirectory=/etc python3 -m http.server --bind 169.254.169.254 80"
+    )
+    try:
+        wait_for(
+            lambda: host.code("curl -sf -m 2 http://169.254.169.254/hostname") == 0,
+            "root reaches the metadata server",
+        )
+        probe = "import socket; socket.create_connection(('169.254.169.254', 80), 3)"
+        job = jobs.run(
+            f'! python3 -c "{probe}"',
+            "systemd-run --user --wait --pipe sh -c '! curl -sf -m 3 http://169.254.169.254/hostname'",
+            IMAGE.replace("ctx/bin/;", "ctx/bin/; cp /usr/bin/curl ctx/bin/;").replace(
+                "ldd /bin/sh", "ldd /usr/bin/curl /bin/sh"
+            ),
+            "! docker run --rm small curl -sf -m 3 http://169.254.169.254/hostname",
+            "! docker run --rm --network host small curl -sf -m 3 http://169.254.169.254/hostname",
+            # The control: a container does reach an address that is not blocked.
+            "docker run --rm small curl -sk -m 5 https://10.213.0.1:8443/api/v3/meta",
+        )
+        assert job["conclusion"] == "success", job["log"]
+    finally:
+        host.run("systemctl stop metadata; ip address del 169.254.169.254/32 dev lo")
+
+
+def event(**values: Any) -> dict[str, Any]:
+    return {"repository": {"id": 1, "private": True}, **values}
+
+
+def test_the_hook_refuses_forks_events_and_public_repositories(jobs: Jobs, github: GitHub) -> None:
+    fork = event(pull_request={"head": {"repo": {"id": 2}}, "base": {"repo": {"id": 1}}})
+    refused = [
+        {"event_name": "pull_request", "event": fork},
+        {"event_name": "pull_request_target"},
+        {"event": {"repository": {"id": 1, "private": False}}},
+        {"repository": "evil/product"},
+        # The workflow's own env must not reach the hook.
+        {
+            "event_name": "issue_comment",
+            "env": {"BASH_ENV": "/dev/null", "BASH_FUNC_exec%%": "() { exit 0; }"},
+        },
+    ]
+    ids = [jobs.submit("echo STEP RAN", **values) for values in refused]
+    for job in ids:
+        state = jobs.done(job)
+        assert state["conclusion"] == "failure", state["log"]
+        assert "::error title=Refused by this runner::" in state["log"]
+        assert "STEP RAN" not in state["log"].replace("Run echo STEP RAN", "")
+    own = event(pull_request={"head": {"repo": {"id": 1}}, "base": {"repo": {"id": 1}}})
+    assert jobs.run("true", event_name="pull_request", event=own)["conclusion"] == "success"
+
+
+def test_metrics_and_health_tell_of_a_running_job(jobs: Jobs, host: Host) -> None:
+    job = jobs.submit("sleep 6")
+    state = jobs.started(job)
+    instance = state["runner"].split("-")[2]
+    metric = f'thebes_runner_job_running{{instance_name="{instance}"}} 1'
+    wait_for(
+        lambda: metric in host.run("curl -s http://127.0.0.1:9100/metrics"),
+        "the node exporter serves the metric",
+    )
+    assert host.health(instance)["job_seconds"] > 0
+    jobs.done(job)
+    wait_for(lambda: metric not in host.run("curl -s http://127.0.0.1:9100/metrics"), "the metric goes back")
+
+
+def test_diagnostics_of_a_job_are_kept_for_root(jobs: Jobs, host: Host, github: GitHub) -> None:
+    job = jobs.submit("echo needle-$((6*7))")
+    instance = jobs.done(job)["runner"].split("-")[2]
+    wait_ready(github, instance)
+    assert "needle-42" in host.run(f"cat /var/log/thebes-runner/{instance}/diag-*/Worker_{job}.log")
+
+
+def test_the_health_play_prints_a_table(jobs: Jobs) -> None:
+    from conftest import play
+
+    text = play("health.yml").stdout
+    assert "thebes-host" in text
+    assert text.count("idle") >= 2
+
+
+def test_settings_are_valid_json_for_root_only(host: Host) -> None:
+    assert json.loads(host.run("cat /etc/thebes-runner/runner.json"))["github"]["auth"] == "app"
+    assert host.run("stat -c '%a %U' /etc/thebes-runner/runner.json /etc/thebes-runner/secrets /etc/thebes-runner/secrets/app.pem").split() == [
+        "600", "root", "700", "root", "600", "root",
+    ]  # fmt: skip

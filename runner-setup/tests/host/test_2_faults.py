@@ -1,0 +1,264 @@
+"""Every fault that the kit promises to survive, and how long it takes to be ready again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import GitHub, Host, Jobs, wait_for, wait_ready
+
+Figure = Callable[[str, float], None]
+JIT = "generate-jitconfig"
+
+
+def recovered(github: GitHub, instance: str, before: str, seconds: float = 60) -> float:
+    """Seconds until another registration of the instance is ready."""
+    start = time.monotonic()
+    wait_for(lambda: [n for n in github.ready(instance) if n != before], f"a new runner {instance}", seconds)
+    return time.monotonic() - start
+
+
+def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(
+    jobs: Jobs, host: Host, figure: Figure
+) -> None:
+    """6 s + 2 s grace in the tests; the job then has 4 s for its `always` steps."""
+    job = jobs.submit("trap '' TERM; sleep 300", {"run": "echo uploaded-after-interrupt", "always": True})
+    state = jobs.done(job)
+    assert state["conclusion"] == "failure"
+    assert "uploaded-after-interrupt" in state["log"]
+    assert 7.5 < state["finished"] - state["started"] < 13
+    figure("over the limit: noticed after the limit", state["finished"] - state["started"] - 8)
+    instance = state["runner"].split("-")[2]
+    last = json.loads(host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log"))
+    assert last["reason"] == "interrupt"
+    assert "limit 8 s" in last["text"]
+
+
+def test_a_job_that_ignores_the_interrupt_is_killed_whole(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
+    """It hides as well: ignores signals, renames itself, moves into a service of its own."""
+    hide = 'exec -a kworker python3 -c "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(300)"'
+    job = jobs.submit("systemd-run --user --unit=away sleep 4325", f"trap '' INT TERM; ({hide})")
+    state = jobs.started(job, "Run trap")
+    before = state["runner"]
+    instance = before.split("-")[2]
+    log = f"cat /var/log/thebes-runner/{instance}/watchdog.log"
+    wait_for(lambda: "job-limit" in host.run(log), "the watchdog kills")
+    killed = time.monotonic()
+    recovered(github, instance, before)
+    figure("over the limit, interrupt ignored: killed to ready", time.monotonic() - killed)
+    assert "sleep 4325" not in host.run("ps -e -o args=")
+    assert host.health(instance)["watchdog_ends"] >= 2
+
+
+def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, github: GitHub) -> None:
+    """The watchdog's memory of the job is out of the job's reach."""
+    job = jobs.submit("sleep 2; test ! -w /run/thebes-runner; sleep 300")
+    instance = jobs.started(job, "Run sleep")["runner"].split("-")[2]
+    wait_for(
+        lambda: host.code(f"test -e /run/thebes-runner/{instance}/job.json") == 0,
+        "the watchdog has seen the job",
+    )
+    host.run("systemctl restart thebes-watchdog")
+    before = json.loads(host.run(f"cat /run/thebes-runner/{instance}/job.json"))["started"]
+    time.sleep(2)
+    assert json.loads(host.run(f"cat /run/thebes-runner/{instance}/job.json"))["started"] == before
+    assert jobs.done(job)["conclusion"] == "failure"
+
+
+def test_kill_9_of_an_idle_listener(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+    before = wait_ready(github, "a")
+    host.run("kill -9 $(systemctl show thebes-job@a -p MainPID --value)")
+    figure("kill -9 of the idle listener", recovered(github, "a", before))
+    wait_for(lambda: before not in [r["name"] for r in github.runners()], "the old registration is deleted")
+
+
+def test_kill_9_of_a_busy_listener(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+    job = jobs.submit("sleep 300")
+    state = jobs.started(job, "Run sleep")
+    instance = state["runner"].split("-")[2]
+    host.run(f"kill -9 $(systemctl show thebes-job@{instance} -p MainPID --value)")
+    figure("kill -9 of the busy listener", recovered(github, instance, state["runner"]))
+    assert "sleep 300" not in host.run("ps -e -o args=")
+
+
+def test_kill_9_of_the_supervisor_spares_the_job(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
+    job = jobs.submit("sleep 5; echo survived")
+    state = jobs.started(job, "Run sleep")
+    instance = state["runner"].split("-")[2]
+    host.run(f"kill -9 $(systemctl show thebes-runner@{instance} -p MainPID --value)")
+    host.run("thebes-runner refresh")  # and an update in the middle of it
+    done = jobs.done(job)
+    assert done["conclusion"] == "success"
+    assert "survived" in done["log"]
+    figure(
+        "kill -9 of the supervisor during a job: job end to ready",
+        recovered(github, instance, state["runner"]),
+    )
+
+
+@pytest.fixture
+def small_disk(host: Host, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runner a on a file system of `request.param` MiB of its own; runner b and the guard rest."""
+    folder = "/srv/thebes-runner/thebes-a"
+    host.run("systemctl stop thebes-runner@a thebes-runner@b thebes-watchdog")
+    host.run(f"mount -t tmpfs -o size={request.param}M,mode=750,gid=$(id -g thebes-a) small {folder}")
+    host.run("systemctl start thebes-runner@a")
+    yield
+    host.run(f"systemctl stop thebes-runner@a; umount {folder}")
+    host.run("systemctl start thebes-runner@a thebes-runner@b thebes-watchdog")
+
+
+@pytest.mark.parametrize("small_disk", [200], indirect=True)
+def test_a_full_disk_is_left_behind(small_disk: None, host: Host, github: GitHub, figure: Figure) -> None:
+    jobs = Jobs(github, host)
+    before = wait_ready(github, "a")
+    state = jobs.run("dd if=/dev/zero of=fill bs=1M || echo disk is full")
+    assert state["runner"] == before
+    assert "disk is full" in state["log"]
+    figure("a full disk left behind", recovered(github, "a", before))
+
+
+@pytest.mark.parametrize("small_disk", [40], indirect=True)
+def test_too_little_disk_takes_no_job_and_says_so(small_disk: None, host: Host, github: GitHub) -> None:
+    health = wait_for(lambda: (h := host.health("a"))["last_error"] and h, "the supervisor refuses")
+    assert "runner_disk_min_mib is 64" in health["last_error"]
+    assert not github.ready("a")
+
+
+def test_the_disk_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, github: GitHub) -> None:
+    free = int(host.run("df --output=avail -BM /srv | tail -1").strip().rstrip("M"))
+    host.run(
+        f'sed -i.bak \'s/"disk_min_mib": 32/"disk_min_mib": {free + 10_000_000}/\' /etc/thebes-runner/watchdog.json; thebes-runner refresh'
+    )
+    try:
+        job = jobs.submit("sleep 300")
+        instance = jobs.started(job)["runner"].split("-")[2]
+        wait_for(
+            lambda: '"reason": "disk"' in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log"),
+            "the disk guard acts",
+        )
+    finally:
+        host.run(
+            "mv /etc/thebes-runner/watchdog.json.bak /etc/thebes-runner/watchdog.json; thebes-runner refresh"
+        )
+
+
+def test_the_memory_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, github: GitHub) -> None:
+    host.run(
+        'sed -i.bak \'s/"memory_min_mib": 32/"memory_min_mib": 100000000/\' /etc/thebes-runner/watchdog.json; thebes-runner refresh'
+    )
+    try:
+        job = jobs.submit("sleep 300")
+        instance = jobs.started(job)["runner"].split("-")[2]
+        wait_for(
+            lambda: '"reason": "memory"' in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log"),
+            "the memory guard acts",
+        )
+    finally:
+        host.run(
+            "mv /etc/thebes-runner/watchdog.json.bak /etc/thebes-runner/watchdog.json; thebes-runner refresh"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("API 500, three times", {"match": JIT, "status": 500, "count": 3}),
+        ("API 404, twice", {"match": JIT, "status": 404, "count": 2}),
+        (
+            "API 429 with Retry-After 4",
+            {"match": JIT, "status": 429, "count": 1, "headers": {"Retry-After": "4"}},
+        ),
+        ("API slow (5 s)", {"match": JIT, "delay": 5, "count": 1}),
+    ],
+)
+def test_api_faults_while_registering(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure, name: str, fault: dict[str, object]
+) -> None:
+    before = wait_ready(github, "a")
+    wait_ready(github, "b")
+    github.call("faults", [fault])
+    host.run("kill -9 $(systemctl show thebes-job@a -p MainPID --value)")
+    seconds = recovered(github, "a", before)
+    if "headers" in fault:
+        assert seconds >= 4, "Retry-After was not obeyed"
+    figure(name, seconds)
+
+
+def test_an_expired_token_is_renewed(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+    before = wait_ready(github, "a")
+    github.call("expire-tokens", {})
+    host.run("kill -9 $(systemctl show thebes-job@a -p MainPID --value)")
+    figure("token expired", recovered(github, "a", before))
+
+
+def test_a_registration_deleted_behind_its_back(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
+    before = wait_ready(github, "a")
+    github.call("forget", {"prefix": before})
+    figure("registration deleted behind its back (checked every 2 s)", recovered(github, "a", before))
+    assert host.health("a")["registrations_lost"] >= 1
+
+
+def test_a_repository_that_became_public_is_refused(jobs: Jobs, host: Host, github: GitHub) -> None:
+    github.call("set", {"group_public": True})
+    host.run("kill -9 $(systemctl show thebes-job@a -p MainPID --value)")
+    health = wait_for(
+        lambda: "public" in (h := host.health("a"))["last_error"] and h, "registration is refused"
+    )
+    assert "set runner_allow_public" in health["last_error"]
+    github.call("set", {"group_public": False})
+    wait_ready(github, "a")
+
+
+def test_250_runners_and_the_dead_of_own_prefix(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
+    """Dead ones are reaped once they were seen offline twice; others' are left alone."""
+    github.call("dead-runners", {"scope": "orgs/acme", "prefix": "thebes-host-z-dead", "count": 125})
+    github.call("dead-runners", {"scope": "orgs/acme", "prefix": "elsewhere-", "count": 125})
+    assert len(github.call("runners")) >= 250
+    host.run("systemctl start thebes-maintenance")
+    assert len(github.runners("thebes-host-z-dead")) == 125
+    start = time.monotonic()
+    host.run("systemctl start thebes-maintenance")
+    figure("reaping 125 of 250 dead registrations", time.monotonic() - start)
+    assert github.runners("thebes-host-z-dead") == []
+    assert len(github.runners("elsewhere-")) == 125
+    assert github.ready("a")
+    assert github.ready("b")
+    github.call("forget", {"prefix": "elsewhere-"})
+
+
+def test_an_old_release_is_noticed(jobs: Jobs, host: Host, github: GitHub) -> None:
+    github.call("set", {"newest": "2.400.0"})
+    host.run("systemctl start thebes-maintenance")
+    assert host.health("a")["outdated_days"] > 0
+    github.call("set", {"newest": "2.336.0"})
+    host.run("systemctl start thebes-maintenance")
+    assert host.health("a")["outdated_days"] == 0
+
+
+def test_the_host_restarts(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+    """A power cut in the middle of a job; nothing is done by hand afterwards."""
+    import subprocess
+
+    job = jobs.submit("sleep 300")
+    state = jobs.started(job, "Run sleep")
+    old = {r["name"] for r in github.runners()}
+    start = time.monotonic()
+    subprocess.run(["docker", "restart", "--time", "0", host.name], check=True, capture_output=True)
+    host.run("chmod 666 /dev/fuse /dev/net/tun")  # udev's work on a real machine
+    for instance in ("a", "b"):
+        wait_for(lambda i=instance: [n for n in github.ready(i) if n not in old], "a new runner", 60)
+    figure("host restart during a job", time.monotonic() - start)
+    assert "sleep 300" not in host.run("ps -e -o args=")
+    assert state["runner"] in old
+    assert host.code("nft list table inet thebes_runner | grep -q 169.254.0.0/16") == 0

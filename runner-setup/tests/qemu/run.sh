@@ -1,0 +1,116 @@
+#!/bin/bash
+# A whole virtual machine: own kernel, pure cgroup v2, all capabilities, SSH, an orderly restart.
+# Software emulation, so slow: about ten minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export VENV=$PWD/.venv CACHE=${CACHE:-$PWD/.cache/qemu} GATEWAY=127.0.0.1
+mkdir -p "$CACHE"
+# shellcheck source=../host/engine.sh
+. tests/host/engine.sh
+# shellcheck source=../host/github.sh
+. tests/host/github.sh
+export GATEWAY=127.0.0.1
+unset DOCKER_HOST
+[ "$(id -u)" -eq 0 ] || { echo "test-long needs root, to make a disk image with debootstrap" >&2; exit 1; }
+install_packages qemu-system-x86 debootstrap e2fsprogs openssh-client openssl
+
+stop() {
+  local code=$?
+  set +e # what was killed ends with a status of its own
+  for process in "${VM:-}" "${FAKE:-}"; do
+    [ -n "$process" ] && kill "$process" && wait "$process"
+  done
+  exit $code
+}
+trap stop EXIT
+
+build_disk() {
+  local root=$CACHE/root mirror
+  rm -rf "$root" "$CACHE"/id*
+  ssh-keygen -q -t ed25519 -N '' -f "$CACHE/id"
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -1)
+  debootstrap --variant=minbase --include=linux-image-amd64,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd \
+    bookworm "$root" "${mirror:?no apt source of bookworm}" >"$CACHE/debootstrap.log"
+  copy_apt_settings "$root"
+  mkdir -p "$root/root/.ssh"
+  cp "$CACHE/id.pub" "$root/root/.ssh/authorized_keys"
+  chmod -R go= "$root/root/.ssh"
+  printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/eth0.network"
+  ln -sf /lib/systemd/system/systemd-networkd.service "$root/etc/systemd/system/multi-user.target.wants/"
+  echo 'nameserver 10.0.2.3' >"$root/etc/resolv.conf"
+  echo thebes-vm >"$root/etc/hostname"
+  # 10.0.2.2 is this machine's loopback, where the fake GitHub listens.
+  printf '127.0.0.1 localhost thebes-vm\n10.0.2.2 github.test\n' >"$root/etc/hosts"
+  echo 'LABEL=root / ext4 defaults 0 1' >"$root/etc/fstab"
+  cp "$root"/boot/vmlinuz-* "$CACHE/vmlinuz"
+  cp "$root"/boot/initrd.img-* "$CACHE/initrd"
+  rm -f "$CACHE/disk.img"
+  truncate --size=12G "$CACHE/disk.img"
+  mkfs.ext4 -q -L root -d "$root" "$CACHE/disk.img"
+  rm -rf "$root"
+}
+
+start_machine() {
+  qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nographic \
+    -kernel "$CACHE/vmlinuz" -initrd "$CACHE/initrd" -append 'root=LABEL=root rw console=ttyS0 net.ifnames=0' \
+    -drive file="$CACHE/disk.img",format=raw,if=virtio,cache=unsafe \
+    -netdev user,id=n0,hostfwd=tcp:127.0.0.1:2222-:22 -device virtio-net-pci,netdev=n0 </dev/null >"$CACHE/console.log" 2>&1 &
+  VM=$!
+}
+
+SSH=(-i "$CACHE/id" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5)
+reachable() {
+  for _ in $(seq 120); do
+    ssh "${SSH[@]}" root@127.0.0.1 true 2>/dev/null && return
+    kill -0 "$VM" || break
+    sleep 2
+  done
+  tail -20 "$CACHE/console.log" >&2
+  echo "the virtual machine did not answer; its console is in $CACHE/console.log" >&2
+  exit 1
+}
+
+[ -f "$CACHE/disk.img" ] && [ -f "$CACHE/id" ] || build_disk
+start_fake_github
+SECONDS=0
+start_machine
+reachable
+echo "booted in $SECONDS s"
+
+cat >"$CACHE/hosts.yml" <<YAML
+all:
+  hosts:
+    thebes-vm:
+      ansible_host: 127.0.0.1
+      ansible_port: 2222
+      ansible_user: root
+      ansible_ssh_private_key_file: $CACHE/id
+      ansible_ssh_common_args: -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
+      base_ca_certificates: [$FILES/ca.crt]
+      runner_url: https://github.test:8443
+      runner_scope: organization
+      runner_target: acme
+      runner_group: builders
+      runner_app_id: "12345"
+      runner_app_key_file: $FILES/app.pem
+      runner_mirror: https://github.test:8443/_files
+      runner_sha256: {x64: $RUNNER_SHA256}
+      runner_name_prefix: thebes-host-
+      runner_instances: [a]
+      runner_memory_max: 1G
+      runner_cpu_quota: 100%
+      runner_disk_min_mib: 64
+      watchdog_interval_seconds: 1
+      docker_start_seconds: 180
+      observability_node_exporter: false
+      preflight_disk_min_mib: 1024
+YAML
+export PATH=$VENV/bin:$PATH MOLECULE_INVENTORY_FILE=$CACHE/hosts.yml ANSIBLE_CONFIG=$PWD/ansible.cfg
+export HOST_SHELL="ssh ${SSH[*]} root@127.0.0.1 bash -s"
+for run in first second; do
+  SECONDS=0
+  ansible-playbook --inventory "$CACHE/hosts.yml" site.yml >"$CACHE/$run.log" || { tail -40 "$CACHE/$run.log"; exit 1; }
+  echo "$run run of site.yml: $SECONDS s, $(grep -o 'changed=[0-9]*' "$CACHE/$run.log")"
+done
+grep -q 'changed=0' "$CACHE/second.log" || { echo "the second run changed something" >&2; grep -A3 '^changed' "$CACHE/second.log"; exit 1; }
+python -m pytest -v --confcutdir=tests -p conftest --rootdir=. tests/qemu

@@ -1,0 +1,62 @@
+"""What only a whole machine shows: limits under cgroup v2, udev's devices, an orderly restart."""
+
+from __future__ import annotations
+
+import time
+
+from conftest import GitHub, Host, Jobs, wait_for
+
+SLOW = 240.0
+
+
+def ready(github: GitHub, but: str = "") -> str:
+    return str(wait_for(lambda: [n for n in github.ready("a") if n != but], "the runner is ready", SLOW)[0])
+
+
+def test_container_limits_hold(github: GitHub, host: Host) -> None:
+    ready(github)
+    jobs = Jobs(github, host)
+    job = jobs.done(
+        jobs.submit(
+            "docker info 2>&1 | grep -E 'Cgroup (Driver: systemd|Version: 2)'",
+            "mkdir -p ctx/bin; cp /bin/sh /bin/cat ctx/bin/; for l in $(ldd /bin/sh /bin/cat | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
+            " do mkdir -p ctx$(dirname $l); cp -L $l ctx$l; done; tar -C ctx -c . | docker import - small",
+            "test $(docker run --rm --memory 64m --pids-limit 50 small cat /sys/fs/cgroup/memory.max) = 67108864",
+            "test $(docker run --rm --cpus 0.5 small cat /sys/fs/cgroup/cpu.max | cut -d' ' -f1) = 50000",
+        ),
+        SLOW,
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+def test_the_runners_limits_hold(github: GitHub, host: Host) -> None:
+    ready(github)
+    jobs = Jobs(github, host)
+    job = jobs.done(
+        jobs.submit(
+            "python3 -c 'x = bytearray(1500 * 1024 * 1024)' && echo too much || echo killed as it should"
+        ),
+        SLOW,
+    )
+    assert "killed as it should" in job["log"]
+    slice_ = f"/sys/fs/cgroup/user.slice/user-{host.uid('a')}.slice"
+    assert host.run(f"cat {slice_}/memory.max {slice_}/cpu.max").splitlines() == [
+        "1073741824",
+        "100000 100000",
+    ]
+
+
+def test_an_orderly_restart(github: GitHub, host: Host) -> None:
+    before = ready(github)
+    boot = host.run("cat /proc/sys/kernel/random/boot_id")
+    start = time.monotonic()
+    host.call("systemctl reboot")
+
+    def restarted() -> bool:
+        answer = host.call("cat /proc/sys/kernel/random/boot_id")
+        return answer.returncode == 0 and answer.stdout.strip() != boot
+
+    wait_for(restarted, "the machine is back", SLOW)
+    ready(github, but=before)
+    print(f"restart to ready: {time.monotonic() - start:.0f} s")
+    assert before not in [r["name"] for r in github.runners()], "deregistered before the restart"

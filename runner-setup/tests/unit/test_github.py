@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from fake_github import Fault, FakeGitHub
+from thebes_runner import github
+from thebes_runner.errors import GitHubError, SettingsError
+from thebes_runner.settings import GitHub
+
+Settings = Callable[..., GitHub]
+
+
+@pytest.mark.parametrize(
+    ("url", "root"),
+    [
+        ("https://github.com", "https://api.github.com"),
+        ("https://acme.ghe.com", "https://api.acme.ghe.com"),
+        ("https://git.acme.test:8443", "https://git.acme.test:8443/api/v3"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9/api/v3"),
+    ],
+)
+def test_the_api_root_follows_from_the_servers_address(url: str, root: str) -> None:
+    assert github.api_root(url) == root
+
+
+def test_a_token_is_never_sent_over_plain_http() -> None:
+    with pytest.raises(SettingsError, match="https://"):
+        github.api_root("http://git.acme.test")
+
+
+def test_an_app_mints_a_one_time_configuration(fake: FakeGitHub, github_settings: Settings) -> None:
+    client = github.Client(github_settings())
+    runner_id, blob = client.mint("h-a-1", ("self-hosted", "local"), client.group_id())
+    files = json.loads(base64.b64decode(blob))
+    assert set(files) == {".runner", ".credentials", ".credentials_rsaparams"}
+    assert fake.runners[runner_id].name == "h-a-1"
+    assert fake.runners[runner_id].labels == ["self-hosted", "local"]
+    assert fake.runners[runner_id].group == 2
+
+
+def test_a_personal_token_works_too(fake: FakeGitHub, github_settings: Settings) -> None:
+    client = github.Client(github_settings(auth="token", scope="repository", target="acme/product"))
+    client.mint("h-a-1", ("x",), client.group_id())
+    assert [r.scope for r in fake.runners.values()] == ["repos/acme/product"]
+
+
+def test_enterprise_scope(fake: FakeGitHub, github_settings: Settings) -> None:
+    client = github.Client(github_settings(auth="token", scope="enterprise", target="big"))
+    client.mint("h-a-1", ("x",), client.group_id())
+    assert [r.scope for r in fake.runners.values()] == ["enterprises/big"]
+
+
+def test_the_installation_is_found_on_the_second_page(fake: FakeGitHub, github_settings: Settings) -> None:
+    github.Client(github_settings()).registration_token()
+    assert fake.requests.count("GET /app/installations") == 2
+    assert "POST /app/installations/7/access_tokens" in fake.requests
+
+
+def test_an_app_that_is_not_installed_is_named(github_settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="not installed at 'elsewhere'"):
+        github.Client(github_settings(target="elsewhere")).registration_token()
+
+
+def test_the_token_is_reused_and_renewed_when_it_expires(fake: FakeGitHub, github_settings: Settings) -> None:
+    client = github.Client(github_settings(installation_id="7"))
+    client.registration_token()
+    client.registration_token()
+    sign_in = "POST /app/installations/7/access_tokens"
+    assert fake.requests.count(sign_in) == 1
+    fake.tokens.clear()  # GitHub no longer knows it
+    client.registration_token()
+    assert fake.requests.count(sign_in) == 2
+
+
+def test_a_token_near_its_end_is_not_used(fake: FakeGitHub, github_settings: Settings) -> None:
+    now = time.time()
+    client = github.Client(github_settings(installation_id="7"), clock=lambda: now)
+    client.registration_token()
+    client.clock = lambda: now + 3600 - github.TOKEN_MARGIN_SECONDS + 1
+    assert client._token
+    first = client._token
+    with pytest.raises(GitHubError):  # GitHub refuses a token dated an hour ahead
+        client.token()
+    assert client._token == first
+
+
+def test_a_wrong_key_is_refused_with_a_hint(fake: FakeGitHub, github_settings: Settings) -> None:
+    with pytest.raises(GitHubError, match=r"answered 401: .*App's key is wrong"):
+        github.Client(github_settings(app_id="999")).registration_token()
+
+
+def test_a_key_file_that_is_no_key(github_settings: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "key"
+    file.write_text("hello")
+    with pytest.raises(SettingsError, match="private key in PEM"):
+        github.Client(github_settings(key_file=str(file))).token()
+
+
+def test_paging_finds_250_runners(fake: FakeGitHub, github_settings: Settings) -> None:
+    for i in range(250):
+        fake.add("orgs/acme", f"{'mine' if i % 2 else 'other'}-{i}", [], 1, True)
+    client = github.Client(github_settings(installation_id="7"))
+    assert len(list(client.registrations("mine-"))) == 125
+    assert fake.requests.count("GET /orgs/acme/actions/runners") == 3
+
+
+def test_deleting_what_is_gone_is_fine_and_a_busy_runner_stays(
+    fake: FakeGitHub, github_settings: Settings
+) -> None:
+    client = github.Client(github_settings(installation_id="7"))
+    assert client.delete(4711)
+    runner = fake.add("orgs/acme", "a", [], 1, True)
+    job = fake.control("POST", "/_control/jobs", {"labels": []})[1]["id"]
+    runner.last_seen = time.time()
+    fake.message(runner)
+    assert not client.delete(runner.id)
+    assert fake.jobs[job].status == "in_progress"
+
+
+def test_an_unknown_group_lists_those_that_exist(github_settings: Settings) -> None:
+    with pytest.raises(SettingsError, match=r"'nightly' does not exist at acme; found: Default, builders"):
+        github.Client(github_settings(group="nightly")).group_id()
+
+
+def test_public_repositories_are_noticed(fake: FakeGitHub, github_settings: Settings) -> None:
+    organization = github.Client(github_settings())
+    repository = github.Client(github_settings(scope="repository", target="acme/product"))
+    assert not organization.serves_public_repositories()
+    assert not repository.serves_public_repositories()
+    fake.group_public, fake.private = True, False
+    assert organization.serves_public_repositories()
+    assert repository.serves_public_repositories()
+
+
+@pytest.mark.parametrize(
+    ("fault", "wait"),
+    [
+        (Fault("registration-token", status=429, headers={"Retry-After": "17"}), 17.0),
+        (
+            Fault(
+                "registration-token",
+                status=403,
+                headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"},
+            ),
+            0.0,
+        ),
+        (Fault("registration-token", status=500), None),
+    ],
+)
+def test_faults_tell_how_long_to_wait(
+    fake: FakeGitHub, github_settings: Settings, fault: Fault, wait: float | None
+) -> None:
+    fake.faults = [fault]
+    with pytest.raises(GitHubError) as caught:
+        github.Client(github_settings(installation_id="7")).registration_token()
+    assert caught.value.status == fault.status
+    assert caught.value.retry_after == wait
+
+
+def test_a_slow_answer_is_given_up(
+    fake: FakeGitHub, github_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(github, "TIMEOUT_SECONDS", 0.2)
+    fake.faults = [Fault("registration-token", delay=1.0)]
+    with pytest.raises(GitHubError, match="got no answer: .*timed out"):
+        github.Client(github_settings(installation_id="7")).registration_token()
+
+
+def test_a_server_that_is_not_there(github_settings: Settings) -> None:
+    with pytest.raises(GitHubError, match="got no answer: .*refused"):
+        github.Client(github_settings(auth="token", url="http://127.0.0.1:1")).registration_token()
+
+
+def test_backoff_doubles_is_spread_and_obeys_the_server() -> None:
+    waits = [github.backoff(n, 5, 300, None, 1.0) for n in (1, 2, 3, 20, 10_000)]
+    assert waits == [5, 10, 20, 300, 300]
+    assert github.backoff(3, 5, 300, None, 0.0) == 10
+    assert github.backoff(1, 5, 300, 60.0, 0.5) == 60
+
+
+def test_the_newest_version_is_read_from_the_downloads(fake: FakeGitHub, github_settings: Settings) -> None:
+    fake.newest = "2.400.1"
+    assert github.Client(github_settings(installation_id="7")).newest_runner_version() == "2.400.1"
+
+
+def test_no_credentials_says_what_to_do(github_settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="run site.yml from the controller"):
+        github.Client(github_settings(auth="none")).token()

@@ -1,0 +1,147 @@
+"""Settings, firewall rules, metrics and small files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from thebes_runner import firewall, health, reset, settings, supervise, system
+from thebes_runner.errors import HostError, SettingsError
+
+WATCHDOG = {"interval": 5, "job_limit": 1, "upload_grace": 1, "memory_min_mib": 1, "disk_min_mib": 1}
+
+
+def write(path: Path, value: object) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_settings_are_strict(tmp_path: Path) -> None:
+    file = tmp_path / "watchdog.json"
+    assert settings.watchdog(write(file, WATCHDOG)).interval == 5
+    with pytest.raises(SettingsError, match="unknown key 'job_limits'"):
+        settings.watchdog(write(file, {**WATCHDOG, "job_limits": 2}))
+    with pytest.raises(SettingsError, match="lacks the key 'interval'"):
+        settings.watchdog(write(file, {k: v for k, v in WATCHDOG.items() if k != "interval"}))
+    with pytest.raises(SettingsError, match="expected an object"):
+        settings.watchdog(write(file, []))
+    file.write_text("{")
+    with pytest.raises(SettingsError, match="can't be read"):
+        settings.watchdog(file)
+    with pytest.raises(SettingsError, match="run site.yml"):
+        settings.watchdog(tmp_path / "none.json")
+
+
+def test_a_user_that_is_missing_is_named() -> None:
+    instance = settings.Instance(name="a", user="no-such-user", directory="/x")
+    with pytest.raises(SettingsError, match="no-such-user of runner a does not exist"):
+        _ = instance.uid
+
+
+def test_the_firewall_covers_users_containers_and_both_families() -> None:
+    script = firewall.ruleset([range(999, 1000), range(100000, 165536)], ["169.254.169.254", "fd00:ec2::254"])
+    assert "meta skuid { 999, 100000-165535 } ip daddr 169.254.169.254/32 counter reject" in script
+    assert "ip6 daddr fd00:ec2::254/128 counter reject" in script
+    if shutil.which("nft"):  # its own parser is the better judge; needs no root with --check --numeric
+        done = subprocess.run(
+            ["nft", "--check", "--file", "-"], input=script, text=True, capture_output=True, check=False
+        )
+        assert "syntax error" not in done.stderr
+
+
+def example(**changes: object) -> health.Health:
+    values: dict[str, object] = {
+        "instance": "a", "phase": "job", "phase_seconds": 3.0, "runner_name": "h-a-1", "job_seconds": 12.5,
+        "jobs": 4, "failures": 1, "registrations_lost": 0, "watchdog_ends": 0, "docker": True,
+        "memory_mib": 100.0, "disk_free_mib": 5000.0, "version": "2.336.0", "outdated_days": 0.0,
+        "last_error": "",
+    }  # fmt: skip
+    return health.Health(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_metrics_have_help_type_and_one_phase() -> None:
+    text = health.prometheus([example(), example(instance="b", phase="idle")])
+    lines = text.splitlines()
+    names = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    assert len(names) == 13
+    assert 'thebes_runner_job_running{instance_name="a"} 1' in lines
+    assert 'thebes_runner_job_running{instance_name="b"} 0' in lines
+    assert sum(line.endswith(" 1") for line in lines if line.startswith("thebes_runner_phase{")) == 2
+    for line in lines:
+        if not line.startswith("#"):
+            assert line.partition("{")[0] in names
+            float(line.rpartition(" ")[2])
+
+
+def test_every_phase_that_is_noted_is_a_metric() -> None:
+    source = Path(supervise.__file__).read_text()
+    noted = {part.split('"')[1] for part in source.split("self.note(")[1:] if part.startswith('"')}
+    assert noted <= set(health.PHASES)
+    assert noted >= {"cleaning", "registering", "waiting", "ended"}
+
+
+def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "state.json"
+    system.write_atomic(file, "{}")
+    system.write_atomic(file, '{"a": 1}')
+    assert system.read_state(file) == {"a": 1}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in file.parent.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_broken_state_file_is_an_empty_state(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "state.json"
+    file.write_text(text)
+    assert system.read_state(file) == {}
+
+
+def test_a_failing_command_says_which(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="ended with 2: .*cannot access"):
+        system.run("ls", str(tmp_path / "none"))
+    with pytest.raises(HostError, match=r"sleep 5 did not end within 0 s"):
+        system.run("sleep", "5", timeout=0.1)
+
+
+def test_deleting_follows_no_links_and_takes_any_depth(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").touch()
+    victim = tmp_path / "victim"
+    deep = victim / "/".join(["d"] * 1500)
+    subprocess.run(["mkdir", "-p", deep], check=True)
+    (victim / "link").symlink_to(outside)
+    reset.delete(victim, tmp_path / "never-there")
+    assert not victim.exists()
+    assert (outside / "keep").exists()
+
+
+def test_diagnostics_are_kept_without_following_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "LOG_DIR", tmp_path / "log")
+    instance = settings.Instance(name="a", user="root", directory=str(tmp_path / "a"))
+    diag = instance.runner_dir / "_diag"
+    diag.mkdir(parents=True)
+    (diag / "Worker_1.log").write_text("hello")
+    (diag / "Worker_2.log").symlink_to("/etc/shadow")
+    (diag / "big.log").write_bytes(b"x" * (2 * 1024 * 1024))
+    (diag / "odd name;.log").write_text("x")
+    reset.keep_diagnostics(instance, max_mib=1)
+    kept = {p.name: p.read_text() for p in (tmp_path / "log").rglob("*.log")}
+    assert kept == {"Worker_1.log": "hello"}
+
+
+def test_runner_names_are_never_used_twice() -> None:
+    names = {supervise.runner_name("host-", "a") for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith("host-a-") for name in names)
+
+
+def test_an_outcome_says_what_the_exit_code_means() -> None:
+    assert supervise.Outcome(result="success", code=0).ok
+    assert "no longer accepted" in str(supervise.Outcome(result="exit-code", code=7))
+    assert str(supervise.Outcome(result="signal", code=9)) == "listener signal (9)"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from thebes_runner import processes
+from thebes_runner.errors import HostError
+from thebes_runner.processes import Process
+
+
+def process(pid: int, parent: int, uid: int = 1000, name: str = "x", started: float = 0) -> Process:
+    return Process(pid=pid, parent=parent, uid=uid, name=name, started=started, rss_mib=1)
+
+
+def test_a_name_with_brackets_and_spaces_is_read_right() -> None:
+    text = "42 (evil) R 1 (x) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1000 50 0"
+    name, parent, started, _ = processes.parse_stat(text)
+    assert (name, parent) == ("evil) R 1 (x", 7)
+    assert started == pytest.approx(12345 / processes.TICKS)
+
+
+def test_this_process_is_seen_with_its_age() -> None:
+    own = processes.read(os.getpid())
+    assert own is not None
+    assert own.uid == os.getuid()
+    assert 0 < processes.since_boot() - own.started < 3600
+
+
+def test_a_zombie_has_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    deadline = time.monotonic() + 10
+    while processes.read(child.pid) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.wait()
+    assert processes.read(child.pid) is None
+
+
+def test_user_ids_of_an_instance_include_its_containers() -> None:
+    subuid = "thebes-a:100000:65536\nthebes-b:165536:65536\n"
+    own = processes.uid_ranges(1000, "thebes-a", subuid)
+    found = processes.owned_by(own, [process(1, 0, uid=u) for u in (0, 1000, 100000, 165535, 165536)])
+    assert [p.uid for p in found] == [1000, 100000, 165535]
+
+
+def test_descendants_are_children_and_theirs() -> None:
+    tree = [process(1, 0), process(2, 1), process(3, 2), process(4, 3), process(5, 1)]
+    assert {p.pid for p in processes.descendants(2, tree)} == {3, 4}
+
+
+def test_the_oldest_worker_is_the_real_one() -> None:
+    workers = [
+        process(9, 1, name="Runner.Worker", started=50),
+        process(4, 1, name="Runner.Worker", started=10),
+    ]
+    found = processes.oldest_worker([*workers, process(1, 0)])
+    assert found is not None
+    assert found.pid == 4
+
+
+def test_signals_to_ended_processes_are_no_error() -> None:
+    processes.send([process(2**22 - 1, 1)], signal.SIGTERM)
+
+
+def test_survivors_of_sigkill_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "every", lambda: [process(2**22 - 1, 1, uid=4242, name="stuck")])
+    with pytest.raises(HostError, match=r"1 processes survive SIGKILL: stuck \(4194303\)"):
+        processes.kill_all([range(4242, 4243)], patience=0.0, pause=lambda _: None)
+
+
+def test_free_memory_is_read_in_mib() -> None:
+    assert processes.memory_available_mib("MemTotal: 1 kB\nMemAvailable:   2048 kB\n") == 2.0
