@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser lint bench lock formats clean
+.PHONY: help run test test-browser test-hosts test-long lint bench lock formats clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -12,6 +12,7 @@ run: .venv/ready ## Run the main job on this repository's own unit tests
 	$(BIN)/thebes run --gate unit --shards 2
 
 test: .venv/ready .venv-oldest/ready lint ## Run all tests that need neither root nor a browser
+	$(MAKE) --directory runner-setup lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts
 	@echo "test tier: local"
 
@@ -19,6 +20,14 @@ test-browser: .venv/ready ## Look at the report in headless Chromium (installs i
 	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -q tests/browser
 	@echo "test tier: browser"
+
+test-hosts: ## Provision a systemd container and run jobs on it (root; installs Docker on Debian)
+	$(MAKE) --directory runner-setup test-hosts
+	@echo "test tier: hosts"
+
+test-long: ## Provision a virtual machine under QEMU (root; half an hour)
+	$(MAKE) --directory runner-setup test-long
+	@echo "test tier: long"
 
 lint: .venv/ready ## Check format, lint rules and types
 	$(BIN)/ruff format --check .
