@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.project import REPOSITORY, Project
-from thebes.config import Config, GateConfig, Quarantine, load, parse, seconds
+from thebes.config import Config, GateConfig, PlanConfig, Quarantine, load, parse, seconds
 from thebes.errors import InputError
 
 REFUSED = {
@@ -184,13 +184,15 @@ def test_documentation_describes_every_key_and_its_examples_are_right() -> None:
         parse(example, "docs/configuration.md")
         table = tomllib.loads(example).get("tool", {}).get("thebes", {})
         used |= table.keys()
+        used |= {f"plan.{key}" for key in table.get("plan", {})}
         for gate in table.get("gates", {}).values():
             used |= {f"gates.{key}" for key in gate}
         for entry in table.get("quarantine", []):
             used |= {f"quarantine.{key}" for key in entry}
     known = {field.encode_name for field in msgspec.structs.fields(Config)}
     known |= {f"gates.{field.encode_name}" for field in msgspec.structs.fields(GateConfig)}
+    known |= {f"plan.{field.encode_name}" for field in msgspec.structs.fields(PlanConfig)}
     known |= {f"quarantine.{field.encode_name}" for field in msgspec.structs.fields(Quarantine)}
     assert used == known
     described = set(re.findall(r"^\| `([a-z.-]+)` \|", text, re.MULTILINE))
-    assert known - {"gates", "quarantine"} <= described
+    assert known - {"gates", "plan", "quarantine"} <= described

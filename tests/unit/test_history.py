@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from thebes.errors import FormatError, InputError
-from thebes.history import History, Stamp
 from thebes.history.durations import read_durations, write_durations
-from thebes.history.store import KEPT_RUNS
+from thebes.history.store import KEPT_RUNS, History, Stamp
 
 
 def stamp(at: float) -> Stamp:
