@@ -28,7 +28,7 @@ from _peers import PEERS, Split, chunks, least_duration
 from thebes.model import Piece
 from thebes.plan.estimate import Estimate, estimate
 from thebes.plan.from_durations import pack_durations
-from thebes.plan.pack import loads_of, pack
+from thebes.plan.pack import loads_of
 from thebes.plan.packed import Wish, packed
 
 SHARDS = (2, 4, 8, 16, 32, 64)
@@ -188,7 +188,7 @@ def _made_up(files: int, seed: int) -> dict[str, float]:
 def _our_cost(_: str, files: int, count: int) -> tuple[float, float]:
     runs = [_made_up(files, seed) for seed in range(count)]
     names = files_in(runs[0])
-    return _cost(lambda: pack(loads_of(estimate(runs, files=names), names), 64))
+    return _cost(lambda: pack_durations(runs, names, Wish(shards=64)))
 
 
 def _split_cost(algorithm: str, files: int, _: int) -> tuple[float, float]:

@@ -149,6 +149,7 @@ def _refuse_values(config: Config, where: str) -> None:
         if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
             raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
     _refuse_numbers(config, where)
+    _refuse_plan(config.plan, f"{where}.plan")
     for version in config.python:
         python(version, f"{where}.python")
     _refuse_projects(config.projects, f"{where}.projects")
@@ -186,6 +187,15 @@ def _refuse_numbers(config: Config, where: str) -> None:
         raise InputError(f"{where}.price-per-minute: {config.price_per_minute:g} is less than nothing")
     if config.workers is not None:
         workers(config.workers, f"{where}.workers")
+
+
+def _refuse_plan(config: PlanConfig, where: str) -> None:
+    for entry in config.together:
+        if re.fullmatch(r"\w+", entry) and entry not in {"class", "module"}:
+            raise InputError(
+                f'{where}.together: {entry!r} is neither "class" nor "module" nor a glob of files;'
+                f" a folder is written with a slash, {entry + '/'!r}"
+            )
 
 
 def seconds(text: str, where: str) -> float:

@@ -10,7 +10,7 @@ NEW = {**OLD, "tests/test_a.py::test_0": 3.0, "tests/test_new.py::test_it[1]": 2
 
 
 def durations(project: Project) -> None:
-    project.write({"old.json": json.dumps(OLD), "new.json": json.dumps(NEW)})
+    project.write({"old.json": json.dumps(OLD), "new.json": json.dumps(NEW), "empty.json": "{}"})
 
 
 def test_from_durations_alone(project: Project) -> None:
@@ -39,6 +39,7 @@ def test_options_that_would_do_nothing_are_refused(project: Project) -> None:
     for arguments, text in {
         ("--against", "new.json"): "--against: only with --from-durations",
         ("--from-durations",): "needs --durations",
+        ("--from-durations", "--durations", "empty.json"): "empty.json: no test in it",
         ("--from-durations", "--durations", "old.json", "--gate", "unit"): "--gate: not with --from-durations",
     }.items():
         done = project.thebes("plan", *arguments)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thebes.codec import encode
-from thebes.config import Config, GateConfig, PlanConfig
+from thebes.config import Config, GateConfig, PlanConfig, parse
 from thebes.errors import InputError
 from thebes.model import Discovery, Options, Plan, TestFile
 from thebes.plan import Choice, ProjectInput, assemble
@@ -157,3 +157,9 @@ def test_a_group_of_xdist_shares_a_shard_and_its_name_is_no_part_of_the_id() -> 
 )
 def test_globs(pattern: str, file: str, found: bool) -> None:  # noqa: FBT001
     assert matches(file, pattern) is found
+
+
+def test_a_word_that_means_nothing_to_the_planner_is_refused() -> None:
+    with pytest.raises(InputError, match="'clas' is neither"):
+        parse('[tool.thebes.plan]\ntogether = ["clas"]', "pyproject.toml")
+    assert parse('[tool.thebes.plan]\ntogether = ["class", "db/"]', "").plan.together == ("class", "db/")

@@ -39,11 +39,13 @@ def from_durations(request: Request) -> None:
     if request.explained and request.against:
         raise InputError("--explain: not with --against")
     runs = [read_durations(path) for path in request.durations]
-    if request.against is None:
+    times = read_durations(request.against) if request.against else None
+    if not (runs[-1] if times is None else times):
+        raise InputError(f"{request.against or request.durations[-1]}: no test in it; there is nothing to plan")
+    if times is None:
         found = pack_durations(runs, files_of(runs[-1]), request.wish)
         _give_plan(found, request)
         return
-    times = read_durations(request.against)
     _tell_outcome(pack_durations(runs, files_of(times), request.wish), times, request)
 
 
