@@ -1,7 +1,6 @@
 #!/bin/bash
 # Measures on a new machine and prints the table of docs/runners.md. Started by run.sh.
 set -euo pipefail
-export FIGURES=$CACHE/figures.json
 molecule destroy && molecule create && molecule prepare && molecule converge
 MOLECULE_INVENTORY_FILE=$(ls -td "$HOME"/.ansible/tmp/molecule.*.default/inventory | head -1)
 export MOLECULE_INVENTORY_FILE

@@ -113,4 +113,4 @@ for run in first second; do
   echo "$run run of site.yml: $SECONDS s, $(grep -o 'changed=[0-9]*' "$CACHE/$run.log")"
 done
 grep -q 'changed=0' "$CACHE/second.log" || { echo "the second run changed something" >&2; grep -A3 '^changed' "$CACHE/second.log"; exit 1; }
-python -m pytest -v --confcutdir=tests -p conftest --rootdir=. tests/qemu
+PYTHONPATH=tests/host python -m pytest -v -s -p conftest tests/qemu
