@@ -163,6 +163,9 @@ def play(name: str, *arguments: str, check: bool = True) -> subprocess.Completed
         "ANSIBLE_PIPELINING": "true",
         "SSL_CERT_FILE": os.environ["FILES"] + "/ca.crt",
     }
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=ROOT)
-    assert not check or done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    # Molecule has failures printed on standard error: take both.
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=env, cwd=ROOT
+    )
+    assert not check or done.returncode == 0, done.stdout[-6000:]
     return done

@@ -3,8 +3,9 @@
 set -euo pipefail
 
 CACHE=${CACHE:?folder for the engine and the image}
-BRIDGE=thebes0
-export GATEWAY=10.213.0.1
+# A second run at the same time needs a bridge and a network of its own.
+BRIDGE=${BRIDGE:-thebes0}
+export GATEWAY=${GATEWAY:-10.213.0.1}
 export DOCKER_HOST=unix://$CACHE/docker.sock
 
 install_packages() {
@@ -22,6 +23,8 @@ start_engine() {
   [ "$(id -u)" -eq 0 ] || { echo "test-hosts needs root, as it starts a Docker engine" >&2; exit 1; }
   mkdir -p "$CACHE"
   install_packages docker.io iptables debootstrap iproute2 openssl
+  exec 9>"/run/lock/$BRIDGE.lock"
+  flock --nonblock 9 || { echo "another run uses the bridge $BRIDGE: wait for it, or set BRIDGE and GATEWAY" >&2; exit 1; }
   ip link show $BRIDGE >/dev/null 2>&1 || ip link add $BRIDGE type bridge
   ip address replace $GATEWAY/24 dev $BRIDGE
   ip link set $BRIDGE up

@@ -2,7 +2,6 @@
 # Measures on a new machine and prints the table of docs/runners.md. Started by run.sh.
 set -euo pipefail
 molecule destroy && molecule create && molecule prepare && molecule converge
-MOLECULE_INVENTORY_FILE=$(ls -td "$HOME"/.ansible/tmp/molecule.*.default/inventory | head -1)
-export MOLECULE_INVENTORY_FILE
+export MOLECULE_INVENTORY_FILE=$MOLECULE_EPHEMERAL_DIRECTORY/inventory
 python tests/host/figures.py
 molecule destroy

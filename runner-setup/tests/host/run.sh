@@ -10,5 +10,6 @@ CACHE=${CACHE:-$PWD/.cache}
 start_engine
 build_image
 start_fake_github
+export MOLECULE_EPHEMERAL_DIRECTORY=$CACHE/molecule
 export PATH=$VENV/bin:/usr/bin:$PATH ANSIBLE_FORCE_COLOR=0 PY_COLORS=0
 "$@"

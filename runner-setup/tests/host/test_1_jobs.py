@@ -194,7 +194,9 @@ def test_processes_of_others_are_invisible(jobs: Jobs) -> None:
     assert job["conclusion"] == "success", job["log"]
 
 
-def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host: Host) -> None:
+def test_metadata_addresses_are_blocked_for_jobs_and_containers(
+    jobs: Jobs, host: Host, github: GitHub
+) -> None:
     host.run("ip address replace 169.254.169.254/32 dev lo")
     host.run(
         "systemd-run --unit=metadata --property=WorkingDirectory=/etc python3 -m http.server --bind 169.254.169.254 80"
@@ -214,7 +216,7 @@ def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host
             "! docker run --rm small curl -sf -m 3 http://169.254.169.254/hostname",
             "! docker run --rm --network host small curl -sf -m 3 http://169.254.169.254/hostname",
             # The control: a container does reach an address that is not blocked.
-            "docker run --rm small curl -sk -m 5 https://10.213.0.1:8443/api/v3/meta",
+            f"docker run --rm small curl -sk -m 5 {github.url}/api/v3/meta",
         )
         assert job["conclusion"] == "success", job["log"]
     finally:
