@@ -223,11 +223,14 @@ class Supervisor:
         return (self.instance.run_dir / "job.json").exists()
 
     def check_registration(self) -> None:
-        runner_id = self.state.get("runner_id") or self.find_id()
+        """End an idle listener that GitHub no longer knows. Doubt is no reason to end it."""
+        if self.settings.github.auth == "none":
+            return
         try:
+            runner_id = self.state.get("runner_id") or self.find_id()
             if runner_id and self.client.exists(int(runner_id)):
                 return
-        except GitHubError as error:
+        except RunnerKitError as error:
             LOG.warning("%s: can't check the registration: %s", self.instance.name, error)
             return
         LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
