@@ -167,7 +167,7 @@ class Line(Value, frozen=True, tag_field="kind", kw_only=True):
 class Header(Line, frozen=True, tag="header", kw_only=True):
     """First line, written before anything runs."""
 
-    schema: int = FORMAT
+    schema: int
     plan: str
     task: str
     attempt: int
