@@ -31,7 +31,7 @@ def test_the_table_of_json_is_complete() -> None:
     run.test("tests/test_a.py::test_a")
     run.add("finding", "t", "a.py", 1, "E1", "error", "text")
     run.problem("record-cut", "t", "text")
-    run.add("coverage", ".", "", 90.0, "")
+    run.coverage("", 90.0)
     run.add("skip", "database", "no server")
     run.file("tests/test_a.py", "collected", "")
     document = json.loads(publish.as_json(run.db, run.verdict()))

@@ -8,6 +8,7 @@ from thebes.codec import read_plan
 from thebes.errors import InputError
 from thebes.merge import merge, open_run
 from thebes.publish import junit
+from thebes.repository import changed_lines
 
 from . import options
 from .text import amount, say
@@ -25,7 +26,8 @@ from .workspace import Workspace
     metavar="TASK=N",
     help="Attempt N of TASK was started; so it must have a record.",
 )
-def command(folders: tuple[Path, ...], plan_path: Path, out: Path, expected: tuple[str, ...]) -> None:
+@options.changed_base
+def command(folders: tuple[Path, ...], plan_path: Path, out: Path, expected: tuple[str, ...], base: str | None) -> None:
     """Merge all records below the folders into one run, and prove that nothing is missing.
 
     A missing, broken or foreign record is no error here: it is named in the run, and judged.
@@ -33,7 +35,15 @@ def command(folders: tuple[Path, ...], plan_path: Path, out: Path, expected: tup
     plan = read_plan(plan_path)
     workspace = Workspace()
     attempts = dict(_expected(one) for one in expected)
-    merge(folders, plan, out, repository=workspace.root, expected=attempts, pythons=workspace.pythons())
+    merge(
+        folders,
+        plan,
+        out,
+        repository=workspace.root,
+        expected=attempts,
+        pythons=workspace.pythons(),
+        changed=changed_lines(workspace.root, base) if base else None,
+    )
     db = open_run(out)
     junit(db, out / "junit.xml")
     tests, problems = db.execute("SELECT (SELECT count(*) FROM test), (SELECT count(*) FROM problem)").fetchone()

@@ -61,6 +61,9 @@ worker_count = click.option(
     help="xdist workers in each shard; 0 for none [the project's own].",
 )
 limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
+changed_base = click.option(
+    "--base", metavar="REF", help="The commit that a change is compared with, for the coverage of its lines."
+)
 base = click.option("--base", metavar="REF", help="The commit whose policy a change is held against.")
 pythons = click.option(
     "--python",

@@ -9,10 +9,11 @@ from thebes.codec import read_verdict, write_atomic
 from thebes.errors import InputError
 from thebes.merge import open_run
 from thebes.model import Verdict
-from thebes.publish import annotations, as_json, codeowners, html, junit, summary
+from thebes.publish import annotations, as_json, codeowners, coverage, html, junit, summary
 
 from . import options
 from .judge import VERDICT
+from .text import say
 
 
 @click.command("publish", epilog="Example: thebes publish run --html report.html --summary $GITHUB_STEP_SUMMARY")
@@ -21,6 +22,13 @@ from .judge import VERDICT
 @click.option("--summary", "summary_path", type=options.path(), metavar="FILE", help="Markdown, appended to FILE.")
 @click.option("--junit", "junit_path", type=options.path(), metavar="FILE", help="JUnit XML.")
 @click.option("--json", "json_path", type=options.path(), metavar="FILE", help="All of it for scripts.")
+@click.option(
+    "--coverage",
+    "coverage_path",
+    type=options.path(folder=True),
+    metavar="DIR",
+    help="Gets coverage.html, .xml (Cobertura), .json and .lcov.",
+)
 @click.option("--annotations", "annotate", is_flag=True, help="Print GitHub's annotation commands.")
 def command(
     folder: Path,
@@ -28,11 +36,14 @@ def command(
     summary_path: Path | None,
     junit_path: Path | None,
     json_path: Path | None,
+    coverage_path: Path | None,
     annotate: bool,  # noqa: FBT001
 ) -> None:
     """Write the reports of the judged run in DIR."""
-    if not any((html_path, summary_path, junit_path, json_path, annotate)):
-        raise InputError("publish: nothing asked for; give --html, --summary, --junit, --json or --annotations")
+    if not any((html_path, summary_path, junit_path, json_path, coverage_path, annotate)):
+        raise InputError(
+            "publish: nothing asked for; give --html, --summary, --junit, --json, --coverage or --annotations"
+        )
     verdict = read_verdict(folder / VERDICT)
     db = open_run(folder)
     try:
@@ -45,11 +56,21 @@ def command(
             junit(db, junit_path)
         if json_path:
             write_atomic(json_path, as_json(db, verdict))
+        if coverage_path and not _coverage(db, verdict, coverage_path):
+            say(f"thebes: no coverage was measured; nothing in {coverage_path}")
         if annotate:
             for line in annotations(db, verdict, Path.cwd()):
                 click.echo(line)
     finally:
         db.close()
+
+
+def _coverage(db: sqlite3.Connection, verdict: Verdict, out: Path) -> bool:
+    """Coverage in all forms; False where nothing was measured."""
+    if not coverage.files(db, out):
+        return False
+    html(db, verdict, out / "coverage.html", only="coverage")
+    return True
 
 
 def publish_all(db: sqlite3.Connection, verdict: Verdict, out: Path) -> Path:
@@ -58,4 +79,5 @@ def publish_all(db: sqlite3.Connection, verdict: Verdict, out: Path) -> Path:
     write_atomic(out / "summary.md", summary(db, verdict).encode("utf-8", "backslashreplace"))
     write_atomic(out / "report.json", as_json(db, verdict))
     junit(db, out / "junit.xml")
+    _coverage(db, verdict, out)
     return out / "report.html"

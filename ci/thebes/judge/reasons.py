@@ -25,6 +25,7 @@ REASONS = {
     "test-cancelled": Meaning(FAIL, "{n} test{s} cancelled after a failure"),
     "file-cancelled": Meaning(FAIL, "{n} file{s} cancelled after a failure"),
     "coverage-low": Meaning(FAIL, "coverage is below its threshold"),
+    "changed-coverage-low": Meaning(FAIL, "coverage of the changed lines is below its threshold"),
     "exit-after-finish": Meaning(FAIL, "the process failed after pytest had finished"),
     # What is missing, doubled or in doubt.
     "test-missing": Meaning(INVALID, "{n} test{s} never ran"),
@@ -63,6 +64,7 @@ REASONS = {
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
     "quarantine-expired": Meaning(PASS, "{n} quarantine{s} expired"),
+    "changed-coverage-open": Meaning(PASS, "coverage of changed lines was not judged: there is no base"),
     "policy-relaxed": Meaning(PASS, "policy that this change relaxes; the base's still holds"),
     "gate-skipped": Meaning(PASS, "skipped"),
 }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from thebes.model import GATES, Header, Plan, Task
 
 from . import records
-from .coverage import combine
+from .covering import Changed, Left, cover
 from .proof import Files, Problem, cut_files, prove_suite, prove_task
 from .records import ATTEMPT_FOLDER, Facts, Place, Sinks
 from .store import RUN_DB, Store, open_run
@@ -31,12 +31,14 @@ def merge(
     expected: Mapping[str, int] | None = None,
     only: str | None = None,
     pythons: Mapping[str, str] | None = None,
+    changed: Changed | None = None,
 ) -> Path:
     """Merge all records below `folders` into `out`/run.db, replacing what was there; returns its path.
 
     `only`: merge a single task, as the task itself does to know its exit code.
     `expected`: the newest attempt of a task that is known to have been started, where something else tells that.
-    `pythons`: the user's Python by project, for combining coverage.
+    `pythons`: the user's Python by project, for combining coverage. `changed`: lines that the change touched, by
+    path in the repository; None where nobody asked.
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,7 @@ def merge(
         store.plan(plan, GATES)
         store.problems(found.problems, None, None)
         collected: dict[str, Files] = {}
-        left: dict[str, Path] = {}
+        left: dict[str, Left] = {}
         for task in plan.tasks:
             if only and task.id != only:
                 continue
@@ -54,12 +56,13 @@ def merge(
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
-                left[task.id] = _newest(found.attempts[task.id]).parent
+                rootdir = deciding.session.rootdir if deciding.session else ""
+                left[task.id] = Left(_newest(found.attempts[task.id]).parent, rootdir)
         for suite in plan.suites if not only else ():
             store.problems(prove_suite(plan, suite.id, collected), suite.gate, suite.id)
         if only:
             return out / RUN_DB
-        store.coverage(combine(plan, left, out, repository, pythons or {}))
+        cover(plan, left, out, store, repository=repository, pythons=pythons or {}, changed=changed)
     return out / RUN_DB
 
 

@@ -77,7 +77,20 @@ CREATE TABLE sample (
 
 CREATE TABLE coverage (                  -- gate '': the whole project; percent null: it can't be told, see text
   project TEXT NOT NULL, gate TEXT NOT NULL, percent REAL, text TEXT NOT NULL,
+  statements INTEGER NOT NULL, executed INTEGER NOT NULL, branches INTEGER NOT NULL, taken INTEGER NOT NULL,
+  changed INTEGER, changed_executed INTEGER,     -- statements that the change touched; null: nobody asked
   PRIMARY KEY (project, gate)
 ) WITHOUT ROWID;
+
+CREATE TABLE coverage_suite (number INTEGER PRIMARY KEY, suite TEXT NOT NULL);
+
+CREATE TABLE coverage_file (
+  project TEXT NOT NULL, file TEXT NOT NULL,     -- relative to the repository where it lies in it
+  statements INTEGER NOT NULL, executed INTEGER NOT NULL, branches INTEGER NOT NULL, taken INTEGER NOT NULL,
+  changed INTEGER, changed_executed INTEGER,
+  detail BLOB NOT NULL,                  -- JSON, deflated: which suites executed which line
+  source BLOB NOT NULL,                  -- text, deflated
+  PRIMARY KEY (file, project)
+);
 
 CREATE TABLE skip (gate TEXT NOT NULL, reason TEXT NOT NULL);

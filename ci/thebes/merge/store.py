@@ -1,6 +1,7 @@
 """run.db: writing it once, and opening it again."""
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ import msgspec
 from thebes.errors import EvidenceError, FormatError
 from thebes.model import FORMAT, Finding, Phase, Plan, Sample, Task
 
+from .covering import Figures
 from .proof import Left, Problem, TaskProof
 from .records import Facts
 
@@ -17,6 +19,7 @@ RUN_DB = "run.db"
 SCHEMA = Path(__file__).with_name("schema.sql")
 RED = {"failed", "error", "crashed"}
 BATCH = 2000
+LEVEL = 3  # of deflate
 
 _json = msgspec.json.Encoder()
 
@@ -194,8 +197,15 @@ class Store:
         rows = ((p.code, gate, suite, p.task, p.subject, p.text) for p in problems)
         self._many("problem", 6, rows)
 
-    def coverage(self, rows: Iterable[tuple[str, str, float | None, str]]) -> None:
-        self._many("coverage", 4, rows)
+    def coverage(self, project: str, gate: str, found: Figures | None, text: str) -> None:
+        self._many("coverage", 10, [(project, gate, found and found.percent, text, *(found or Figures()))])
+
+    def coverage_suites(self, suites: Sequence[str]) -> None:
+        self._many("coverage_suite", 2, enumerate(suites))
+
+    def coverage_file(self, project: str, file: str, found: Figures, detail: bytes, source: str) -> None:
+        packed = zlib.compress(source.encode("utf-8", "replace"), LEVEL)
+        self._many("coverage_file", 10, [(project, file, *found, detail, packed)])
 
     def _many(self, table: str, columns: int, rows: Iterable[tuple[object, ...]]) -> None:
         self._db.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", rows)  # noqa: S608

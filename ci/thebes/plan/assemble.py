@@ -190,7 +190,7 @@ class _Part:
                     gate=gate,
                     python=python,
                     marker=settings.marker,
-                    coverage=settings.coverage is not None,
+                    coverage=settings.coverage is not None or settings.changed_coverage is not None,
                 )
 
     def tasks(self) -> Iterable[Task]:

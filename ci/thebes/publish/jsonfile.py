@@ -23,7 +23,9 @@ _TABLES = {
     "suites": "SELECT id, project, gate, python, services FROM suite ORDER BY id",
     "problems": "SELECT code, gate, suite, task, subject, text FROM problem ORDER BY rowid",
     "findings": "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid",
-    "coverage": "SELECT project, gate, percent, text FROM coverage ORDER BY project, gate",
+    "coverage": """
+        SELECT project, gate, percent, text, statements, executed, branches, taken, changed, changed_executed
+        FROM coverage ORDER BY project, gate""",
     "skips": "SELECT gate, reason FROM skip ORDER BY gate, reason",
 }
 
