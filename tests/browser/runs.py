@@ -39,7 +39,7 @@ class Run:
         self.db.executescript(SCHEMA.read_text("utf-8"))
         for row in (("schema", "1"), ("plan", "ab" * 16), ("commit", "cd" * 20), ("gates", "[]")):
             self.add("meta", *row)
-        self.add("project", project, project, None)
+        self.add("project", project, project, None, "[]")
         self.suite(SUITE, "unit", project, services)
 
     def add(self, table: str, *values: object) -> None:

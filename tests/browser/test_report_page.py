@@ -362,3 +362,21 @@ def test_coverage_fits_a_phone_and_the_page_of_its_own(report: Reports, tmp_path
     expect(tab.page.locator("#tabs a")).to_have_text(["Coverage"])
     expect(tab.page.locator("#status")).to_contain_text("252 sources")
     tab.requests.clear()
+
+
+def test_benchmarks_are_compared_within_their_group(report: Reports) -> None:
+    run = some_run()
+    for number in range(4):
+        name = f"tests/test_speed.py::test_{number}"
+        run.add(
+            "benchmark", SUITE, TASK, name, "sort" if number % 2 else "", 1e-6, (number + 1) * 2e-6, 3e-6, 3e-7, 900
+        )
+    tab = report(run)
+    tab.open("#benchmarks")
+    expect(tab.page.locator("#status")).to_have_text("4 benchmarks")
+    expect(tab.page.get_by_role("heading", name="sort")).to_be_visible()
+    row = tab.page.locator("tbody tr", has_text="test_3")
+    expect(row).to_contain_text("8.00 µs")
+    expect(row).to_contain_text("3.00 µs ± 10 %")
+    tab.open("#benchmarks?q=test_1")
+    expect(tab.page.locator("#status")).to_have_text("1 benchmark")

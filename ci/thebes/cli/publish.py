@@ -1,5 +1,6 @@
 """`thebes publish`."""
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from .text import say
     metavar="DIR",
     help="Gets coverage.html, .xml (Cobertura), .json and .lcov.",
 )
+@click.option("--report-url", metavar="URL", help="Where the page will be; the summary links into it.")
 @click.option("--annotations", "annotate", is_flag=True, help="Print GitHub's annotation commands.")
 def command(
     folder: Path,
@@ -37,6 +39,7 @@ def command(
     junit_path: Path | None,
     json_path: Path | None,
     coverage_path: Path | None,
+    report_url: str | None,
     annotate: bool,  # noqa: FBT001
 ) -> None:
     """Write the reports of the judged run in DIR."""
@@ -44,6 +47,8 @@ def command(
         raise InputError(
             "publish: nothing asked for; give --html, --summary, --junit, --json, --coverage or --annotations"
         )
+    if report_url and (not report_url.startswith(("https://", "http://")) or re.search(r"[\s<>#]", report_url)):
+        raise InputError(f"--report-url {report_url!r}: expected the address of the page, as in https://example.org/r")
     verdict = read_verdict(folder / VERDICT)
     db = open_run(folder)
     try:
@@ -51,7 +56,7 @@ def command(
             html(db, verdict, html_path, owners=codeowners.find(Path.cwd()))
         if summary_path:
             with summary_path.open("a", encoding="utf-8") as file:
-                file.write(summary(db, verdict))
+                file.write(summary(db, verdict, report=report_url or ""))
         if junit_path:
             junit(db, junit_path)
         if json_path:

@@ -11,7 +11,7 @@ import click
 from thebes.codec import encode, write_atomic
 from thebes.errors import InputError
 from thebes.judge import Policy
-from thebes.merge import merge, open_run
+from thebes.merge import Beside, merge, open_run
 from thebes.model import Plan, Verdict
 from thebes.plan import Choice, ProjectInput, assemble
 from thebes.publish import terminal
@@ -121,7 +121,7 @@ def _conclude(
 ) -> Verdict:
     """Merge, judge, remember, report."""
     changed = changed_lines(workspace.root, base) if base else None
-    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons(), changed=changed)
+    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons(), beside=Beside(changed))
     verdict = judge_folder(folder, held)
     db = open_run(folder)
     try:

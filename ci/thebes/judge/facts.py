@@ -85,7 +85,9 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
 def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
     suite, project, gate = row
     tasks = dict(
-        db.execute("SELECT kind = 'check', count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)).fetchall()
+        db.execute(
+            "SELECT kind IN ('check', 'results'), count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)
+        ).fetchall()
     )
     counts = dict(
         db.execute("SELECT outcome, count(*) FROM test WHERE suite = ? GROUP BY 1 ORDER BY 1", (suite,)).fetchall()

@@ -26,6 +26,10 @@ _TABLES = {
     "coverage": """
         SELECT project, gate, percent, text, statements, executed, branches, taken, changed, changed_executed
         FROM coverage ORDER BY project, gate""",
+    "benchmarks": """
+        SELECT suite, task, id, grouped AS "group", minimum, median, mean, deviation, rounds
+        FROM benchmark ORDER BY rowid""",
+    "origins": "SELECT suite, number, source, plan FROM origin ORDER BY number, suite",
     "skips": "SELECT gate, reason FROM skip ORDER BY gate, reason",
 }
 

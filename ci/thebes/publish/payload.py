@@ -12,6 +12,7 @@ import msgspec
 from . import codeowners
 from .broken import broken
 from .columns import Column, Names, Tests
+from .commands import commands
 from .covered import covered
 from .read import Cause, Failure, causes, details, failures, reproduce
 from .text import one_line, plain, shortened
@@ -35,7 +36,19 @@ _COVERAGE = """
     FROM coverage ORDER BY project, gate"""
 
 _WITHOUT_TESTS = (
-    *("tasks", "workers", "owners", "skips", "samples", "findings", "causes", "fixtures", "again", "files"),
+    *(
+        "tasks",
+        "workers",
+        "owners",
+        "skips",
+        "samples",
+        "findings",
+        "benchmarks",
+        "causes",
+        "fixtures",
+        "again",
+        "files",
+    ),
     *("name", "setup", "call", "teardown", "file", "task", "outcome", "worker"),
     *("taskNames", "outcomes", "workerNames"),
 )
@@ -53,10 +66,10 @@ class Payload(NamedTuple):
 def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
     """Everything the page shows. `owners`: the text of the repository's CODEOWNERS."""
     found = causes(failures(db))
-    suites = db.execute(_SUITES).fetchall()
+    suites, known = db.execute(_SUITES).fetchall(), commands(db)
     tests = Tests(db, [tuple(suite) for suite in suites])
     model: dict[str, Any] = {
-        "suites": [_suite(*suite) for suite in suites],
+        "suites": [[*_suite(*suite), known[suite[0]]] for suite in suites],
         "tasks": _tasks(db),
         "workers": _workers(db),
         **tests.columns,
@@ -65,6 +78,11 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "samples": _samples(db),
         "findings": _rows(db, "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid LIMIT 5000"),
         "coverage": _rows(db, _COVERAGE),
+        "benchmarks": _rows(
+            db,
+            "SELECT suite, id, grouped, minimum, median, mean, deviation, rounds FROM benchmark"
+            " ORDER BY grouped, median, rowid LIMIT 5000",
+        ),
         "causes": [[one_line(cause.exception, 80), one_line(cause.place), cause.first.noun] for cause in found],
     }
     run = _packed(model)

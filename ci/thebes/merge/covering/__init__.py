@@ -11,18 +11,20 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from thebes.model import Plan, Project
+from thebes.errors import FormatError
+from thebes.model import Plan, Project, Suite
 from thebes.run.task import COVERAGE
 
 from .detail import Detail, Figures, figures, pack, reached, share, together, unpack
+from .reports import Report, read_reports, text_of
 
-__all__ = ["Detail", "Figures", "Left", "cover", "figures", "reached", "share", "together", "unpack"]
+__all__ = ["Detail", "Figures", "Left", "Report", "cover", "figures", "reached", "share", "together", "unpack"]
 
 THEIRS = Path(__file__).with_name("theirs.py")
 DATA = re.compile(r"\.coverage(\.[^/]+)?")
@@ -56,43 +58,79 @@ def cover(
     repository: Path,
     pythons: Mapping[str, str],
     changed: Changed | None = None,
+    reports: Sequence[Report] = (),
 ) -> None:
     """Combine the coverage data that the tasks left, and give rows to `sink`: one for each gate and project that
     measured or should have, one for each source. Leaves the combined data of each project in `out`.
 
     `changed`: lines that the change touched, by path in the repository; None where nobody asked.
+    `reports`: what other tools measured; it counts beside the data for the project and the gate of its suite.
     """
     files = _data(plan, left)
-    suites = [suite for suite in plan.suites if suite.id in files or suite.coverage]
-    sink.coverage_suites([suite.id for suite in suites])
-    for position, project in enumerate(plan.projects):
-        mine = {number: suite for number, suite in enumerate(suites) if suite.project == project.path}
+    suites = _suites(plan, files, reports)
+    numbers = {suite.id: number for number, suite in enumerate(suites)}
+    sink.coverage_suites(list(numbers))
+    known = {project.path: project for project in plan.projects}
+    root = Project(path=".", rootdir=".", inipath=None)
+    for position, path in enumerate(dict.fromkeys((*known, "."))):
+        mine = {numbers[suite.id]: suite for suite in suites if suite.project == path}
         if not mine:
             continue
-        data = {number: files[suite.id] for number, suite in mine.items() if suite.id in files}
-        totals: dict[str, Figures] = {}
-        gates = {"": set(data)} | {
-            suite.gate: {number for number in data if mine[number].gate == suite.gate} for suite in mine.values()
-        }
-        # Not .coverage.N: coverage.py takes that for a part of .coverage.
-        name = COVERAGE if project.path == "." else f"{COVERAGE}-{position}"
+        project = known.get(path, root)
         task = _Task(
-            project, name, data, out, repository, pythons.get(project.path), changed, _elsewhere(project, plan, left)
+            project=project,
+            # Not .coverage.N: coverage.py takes that for a part of .coverage.
+            name=COVERAGE if path == "." else f"{COVERAGE}-{position}",
+            data={number: files[suite.id] for number, suite in mine.items() if suite.id in files},
+            reports=[(numbers[report.suite], report) for report in reports if numbers[report.suite] in mine],
+            out=out,
+            repository=repository,
+            python=pythons.get(path),
+            changed=changed,
+            elsewhere=_elsewhere(project, plan, left),
         )
-        problem = ""
-        try:
-            for line in _analysed(task):
-                of_all = figures(line, data)
-                _hold_against(line, of_all)
-                sink.coverage_file(project.path, line.file, of_all, pack(_bare(line)), line.source)
-                for gate, among in gates.items():
-                    if among.intersection(line.measured):
-                        totals[gate] = totals.get(gate, Figures()) + figures(line, among)
-        except _CoverageError as error:
-            problem = str(error)[:500]
-        for gate, among in gates.items():
-            why = problem or _why_not(among, totals.get(gate))
-            sink.coverage(project.path, gate, None if why else totals[gate], why)
+        _cover_project(task, {number: suite.gate for number, suite in mine.items()}, sink)
+
+
+def _suites(plan: Plan, files: Mapping[str, object], reports: Sequence[Report]) -> list[Suite]:
+    """The suites that measured or should have; a report may be of one that the plan does not know."""
+    reported = {report.suite: report.gate for report in reports}
+    suites = [suite for suite in plan.suites if suite.id in files or suite.coverage or suite.id in reported]
+    planned = {suite.id for suite in suites}
+    others = [(suite, gate) for suite, gate in sorted(reported.items()) if suite not in planned]
+    return [*suites, *(Suite(id=suite, project=".", gate=gate, python="") for suite, gate in others)]
+
+
+def _cover_project(task: "_Task", gate_of: Mapping[int, str], sink: Sink) -> None:
+    """Rows for one project: its sources, then all gates together, then each gate."""
+    measured = set(task.data) | {number for number, _ in task.reports}
+    gates = {"": measured} | {
+        gate: {number for number in measured if gate_of[number] == gate} for gate in sorted(set(gate_of.values()))
+    }
+    totals: dict[str, Figures] = {}
+    problem = ""
+    try:
+        for path, detail, source in _sources(task):
+            sink.coverage_file(task.project.path, path, figures(detail, measured), pack(detail), source)
+            for gate, among in gates.items():
+                if among.intersection(detail.measured):
+                    totals[gate] = totals.get(gate, Figures()) + figures(detail, among)
+    except (_CoverageError, FormatError) as error:
+        problem = str(error)[:500]
+    for gate, among in gates.items():
+        why = problem or _why_not(among, totals.get(gate))
+        sink.coverage(task.project.path, gate, None if why else totals[gate], why)
+
+
+def _sources(task: "_Task") -> Iterator[tuple[str, Detail, str]]:
+    """Path, detail and text of every source, whoever measured it."""
+    reported = read_reports(task.reports, task.repository, task.project.path, task.changed)
+    for line in _analysed(task):
+        _hold_against(line, figures(line, task.data))
+        detail = _bare(line)
+        yield line.file, together([detail, reported.pop(line.file)]) if line.file in reported else detail, line.source
+    for path, detail in reported.items():
+        yield path, detail, text_of(task.repository, path)
 
 
 class _CoverageError(Exception):
@@ -124,6 +162,7 @@ class _Task(NamedTuple):
     project: Project
     name: str
     data: Mapping[int, Sequence[Path]]
+    reports: Sequence[tuple[int, Report]]
     out: Path
     repository: Path
     python: str | None

@@ -163,7 +163,7 @@ function codeLines(run, state, source, text, among) {
   const left = new Set(excluded);
   const touched = new Set(changed);
   const open = new Map();
-  for (const [line, end, by] of arcs) if (!hit[by]) open.set(line, [...(open.get(line) || []), end < 0 ? "the end" : `line ${end}`]);
+  for (const [line, end, by] of arcs) if (!hit[by]) open.set(line, [...(open.get(line) || []), end <= -1e9 ? "one of its branches" : end < 0 ? "the end" : `line ${end}`]);
   const box = el("div", { class: "code" });
   let before = "";
   let gap = false;

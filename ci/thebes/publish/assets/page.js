@@ -9,6 +9,7 @@ const VIEWS = [
   { name: "skips", title: "Skips", draw: skipsView, size: (run) => run.skips.length, filters: true },
   { name: "findings", title: "Findings", draw: findingsView, size: (run) => run.findings.length, filters: true },
   { name: "coverage", title: "Coverage", draw: coverageView, size: (run) => (run.coverage.length || run.sources.length) && null, filters: ["q", "gate", "suite", "file"] },
+  { name: "benchmarks", title: "Benchmarks", draw: benchmarksView, size: (run) => run.benchmarks.length, filters: ["q", "gate", "suite", "file"] },
   { name: "memory", title: "Memory", draw: memoryView, size: (run) => run.samples.length && null, filters: true },
 ];
 
