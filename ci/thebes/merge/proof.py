@@ -15,6 +15,7 @@ from .records import Facts
 
 # Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
 DELIBERATE = ("maxfail", "fail-fast")
+REFUSED = "shard-refused"
 PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
 RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
 
@@ -51,6 +52,8 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
     """Hold one closed or broken record against its task."""
     problems = list(_closing_problems(task, facts))
     problems += [Problem(note.code, task.id, _noted(task, note.code), note.text) for note in facts.notes]
+    if any(note.code == REFUSED for note in facts.notes):  # nothing was collected, and that says why
+        return TaskProof({}, [], problems)
     if task.kind != TaskKind.PYTEST:
         return TaskProof({}, [], problems + list(_check_problems(task, facts)))
     selected = _selected(facts)
@@ -170,11 +173,12 @@ def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]
 
 
 def _death(task: Task, facts: Facts, closing: Closing) -> Iterable[Problem]:
-    """The session never came to its end."""
+    """The session never came to its end. Where it died of a test, or of something else that the record names, that
+    is told already."""
+    if facts.died:
+        return
     if closing.exit in {3, 4}:  # pytest gave up before the session began
         yield Problem(PYTEST_EXITS[closing.exit], task.id, task.id, _last_words(facts))
-        return
-    if facts.crashes and not facts.crashes[-1].id:  # the record tells it already
         return
     running = _running(facts)
     where = f"while {running} was running" if running else "outside of any test"

@@ -92,7 +92,8 @@ def fingerprint(path: Path) -> bytes:
 class Facts:
     """What one record says. Texts of phases, findings and samples went to their sinks and are not kept.
 
-    `done`: how many tests had ended before the last session of pytest, where there were several.
+    `died`: the last session of pytest died, and the record says of what. `done`: how many tests had ended before the
+    last session of pytest, where there were several.
     """
 
     header: Header
@@ -107,6 +108,7 @@ class Facts:
     earlier: dict[str, list[End]] = field(default_factory=dict)
     crashes: list[Crash] = field(default_factory=list)
     limits: dict[str, Limit] = field(default_factory=dict)
+    died: bool = False
     done: int = 0
     finish: Finish | None = None
     output: str = ""
@@ -176,6 +178,7 @@ def _end(facts: Facts, test: str, line: End) -> None:
     if line.outcome == Outcome.CRASHED and started and not any(line.durations):  # xdist does not tell
         line = msgspec.structs.replace(line, at=started, durations=(0.0, max(0.0, line.at - started), 0.0))
     if facts.limits.pop(test, None):
+        facts.died = True
         line = msgspec.structs.replace(line, outcome=Outcome.FAILED)
     if (before := facts.ended.get(test)) is not None:
         facts.earlier.setdefault(test, []).append(before)
@@ -209,7 +212,7 @@ def _whole(facts: Facts, line: object) -> None:
             facts.session = line
         case Resume():
             facts.running.clear()
-            facts.done, facts.finish = line.done, None
+            facts.done, facts.finish, facts.died = line.done, None, False
         case Finish():
             facts.finish = line
         case Output():
@@ -220,6 +223,7 @@ def _whole(facts: Facts, line: object) -> None:
 
 def _crash(facts: Facts, line: Crash) -> None:
     """A process that was killed for a limit did not crash."""
+    facts.died = True
     if line.id not in facts.limits:
         facts.crashes.append(line)
 

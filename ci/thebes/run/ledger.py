@@ -92,7 +92,8 @@ class Ledger:
             case End():
                 self._end(line, now)
             case Collecting():
-                self.collecting[line.worker] = Running(id=line.file, worker=line.worker, since=now, test=False)
+                # One worker tells what it collects; another, only because that one died.
+                self.collecting = {line.worker: Running(id=line.file, worker=line.worker, since=now, test=False)}
             case Collected():
                 self.collecting.pop(line.worker, None)
                 self.collected.setdefault(line.file, line)

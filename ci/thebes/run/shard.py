@@ -28,7 +28,7 @@ from .child import End, Stop, run_child
 from .ledger import Ledger, Running
 from .watcher import OUTPUT_LIMIT, Limits, Watcher
 
-GAVE_UP = {3, 4, RECORD_FAILED}  # pytest's own exit codes for an internal error and wrong usage; ours
+GAVE_UP = {3, 4}  # pytest's exit codes for an internal error and wrong usage, before its session begins
 
 
 class Session(Value, frozen=True, kw_only=True):
@@ -73,8 +73,10 @@ def run_shard(session: Session, record: Record, stop: Stop, tick: Callable[[], N
         )
         broken |= watcher.broken
         aftermath = Aftermath(record, ledger, session.record.parent, broken)
-        if end.stopped or watcher.broken or end.exit in GAVE_UP:
+        if end.stopped or watcher.broken or end.exit == RECORD_FAILED:
             pass  # nobody's fault, or named already
+        elif end.exit in GAVE_UP and not ledger.processes:
+            pass  # merging names it
         elif ledger.finish is None:
             aftermath.of_a_death(how_it_died(-end.signal if end.signal else end.exit, oom_kills))
         elif not ledger.here and not ledger.finish.stopped:

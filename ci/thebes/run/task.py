@@ -27,6 +27,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `waited`: seconds since the job began.
     """
 
     repository: Path
@@ -39,6 +40,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     maxfail: int | None = None
     limit: float
     limits: Limits = Limits()
+    waited: float = 0.0
     arguments: tuple[str, ...] = ()
 
 
@@ -76,6 +78,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
             commit=attempt.commit,
             at=time.time(),
             environment=_environment(attempt),
+            waited=round(attempt.waited, 3),
         )
         end = _run(plan, task, attempt, stop, tick, record)
         _close(record, path, attempt.folder / OUTPUT, end)
@@ -100,7 +103,7 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
             del environment["THEBES_PARENT"]
             return run_child(command, folder, environment, log, attempt.limit, stop, Ticker(tick))
         instructions = attempt.folder / "shard.json"
-        command = pytest_command(project, suite, attempt, instructions)
+        command = pytest_command(project, suite, task, attempt, instructions)
         session = Session(
             command=tuple(command),
             folder=folder,
@@ -118,13 +121,16 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
         return End(exit=127, signal=None, stopped=None, seconds=0.0)
 
 
-def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
+def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path) -> list[str]:
     """The plain run's own command line, with our plug-in beside it."""
     command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
-    if attempt.workers is not None:
-        command += ["-n", str(attempt.workers)]
+    workers = attempt.workers
+    if task.alone and (workers is not None or project.parallel):
+        workers = 0
+    if workers is not None:
+        command += ["-n", str(workers)]
     return [*command, *project.args, *attempt.arguments]
 
 
@@ -146,6 +152,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "gate": suite.gate,
         "default_gate": DEFAULT_GATE,
         "claims": project.claims,
+        "together": project.together,
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,

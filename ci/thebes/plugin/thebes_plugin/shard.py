@@ -28,8 +28,10 @@ class Shard:
         self.known = frozenset(instructions["known"])
         self.finished = frozenset(instructions["finished"])
         self.whole = frozenset(instructions["whole"]) - self.finished
+        self.markers = tuple(name.removeprefix("@") for name in instructions["together"] if name.startswith("@"))
+        classes = "class" in instructions["together"]
         cuts = {file: pieces for file, (_, pieces) in instructions["cut"].items() if file not in self.finished}
-        self.cuts = {file: Cut(file, pieces) for file, pieces in cuts.items()}
+        self.cuts = {file: Cut(file, pieces, whole_classes=classes) for file, pieces in cuts.items()}
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
     def foreign_paths(self) -> frozenset[str]:
