@@ -25,12 +25,14 @@ T = TypeVar("T", bound=Section)
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
-    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands."""
+    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
+    `test_limit` wins over the project's."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
     checks: tuple[str, ...] = ()
+    test_limit: str | None = None
 
 
 class PlanConfig(Section, frozen=True, kw_only=True):
@@ -66,6 +68,8 @@ class Config(Section, frozen=True, kw_only=True):
     job_start: str | None = None
     workers: str | None = None
     task_limit: str = "2h"
+    test_limit: str | None = None
+    collect_limit: str | None = None
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
@@ -149,6 +153,8 @@ def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
         _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
+        if gate_config.test_limit is not None:
+            limit(gate_config.test_limit, f"{where}.gates.{name}.test-limit")
         if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
             raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
     _refuse_numbers(config, where)
@@ -186,6 +192,9 @@ def _refuse_numbers(config: Config, where: str) -> None:
     ):
         if text is not None:
             seconds(text, f"{where}.{key}")
+    for key, text in (("test-limit", config.test_limit), ("collect-limit", config.collect_limit)):
+        if text is not None:
+            limit(text, f"{where}.{key}")
     if config.price_per_minute is not None and config.price_per_minute < 0:
         raise InputError(f"{where}.price-per-minute: {config.price_per_minute:g} is less than nothing")
     if config.workers is not None:
@@ -210,6 +219,11 @@ def seconds(text: str, where: str) -> float:
     if not match or not (value := float(match[1]) * UNITS[match[2]]):
         raise InputError(f'{where}: {text!r} is not a duration; expected a number with its unit, as in "90s" or "2m"')
     return value
+
+
+def limit(text: str, where: str) -> float | None:
+    """As `seconds`, or None for "none". InputError names `where`."""
+    return None if text.strip() == "none" else seconds(text, where)
 
 
 def workers(text: str, where: str) -> str:

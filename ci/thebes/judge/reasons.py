@@ -60,6 +60,7 @@ REASONS = {
     "gate-required": Meaning(INVALID, "a required gate is absent"),
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
+    "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
     "quarantine-expired": Meaning(PASS, "{n} quarantine{s} expired"),

@@ -1,6 +1,5 @@
 """One task, from header to closing line. The parent writes those two; what lies between comes from the child."""
 
-import json
 import os
 import platform
 import time
@@ -14,7 +13,9 @@ from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskK
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
 from thebes.plugin.thebes_plugin.split import file_key
 
-from .child import End, Stop, run_child
+from .child import End, Stop, Ticker, run_child
+from .shard import Session, run_shard
+from .watcher import Limits
 
 RECORD = "record.jsonl"
 OUTPUT = "output.log"
@@ -38,6 +39,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     workers: int | None = None
     maxfail: int | None = None
     limit: float
+    limits: Limits = Limits()
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
 
@@ -93,17 +95,27 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
     if stop.reason:  # asked to stop before it began
         return End(exit=0, signal=None, stopped=stop.reason, seconds=0.0)
     environment = child_environment(attempt.environment, attempt.interpreter.path)
-    if task.kind == TaskKind.PYTEST:
-        instructions = attempt.folder / "shard.json"
-        instructions.write_text(json.dumps(shard_instructions(plan, project, suite, task, attempt)), "utf-8")
-        command = pytest_command(project, suite, task, attempt, instructions)
-        environment["COVERAGE_FILE"] = str(attempt.folder / COVERAGE)
-    else:
-        command = list(task.command)
-        del environment["THEBES_PARENT"]
     folder = attempt.repository / project.path
+    log = attempt.folder / OUTPUT
+    command = list(task.command)
     try:
-        return run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
+        if task.kind != TaskKind.PYTEST:
+            del environment["THEBES_PARENT"]
+            return run_child(command, folder, environment, log, attempt.limit, stop, Ticker(tick))
+        instructions = attempt.folder / "shard.json"
+        command = pytest_command(project, suite, task, attempt, instructions)
+        session = Session(
+            command=tuple(command),
+            folder=folder,
+            environment=environment | {"COVERAGE_FILE": str(attempt.folder / COVERAGE)},
+            instructions=shard_instructions(plan, project, suite, task, attempt),
+            to=instructions,
+            log=log,
+            record=attempt.folder / RECORD,
+            limit=attempt.limit,
+            limits=attempt.limits,
+        )
+        return run_shard(session, record, stop, tick)
     except OSError as error:
         record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
         return End(exit=127, signal=None, stopped=None, seconds=0.0)
@@ -143,6 +155,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "together": project.together,
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
+        "test_limit": attempt.limits.test,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),
