@@ -4,6 +4,7 @@ import random
 import re
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -163,3 +164,24 @@ def test_a_word_that_means_nothing_to_the_planner_is_refused() -> None:
     with pytest.raises(InputError, match="'clas' is neither"):
         parse('[tool.thebes.plan]\ntogether = ["clas"]', "pyproject.toml")
     assert parse('[tool.thebes.plan]\ntogether = ["class", "db/"]', "").plan.together == ("class", "db/")
+
+
+def test_each_combination_of_service_versions_is_a_suite() -> None:
+    gate = GateConfig(services={"postgres": ("16", "18"), "redis": ("7",)}, checks=("true",))
+    config = Config(gates={"database": gate, "integration": GateConfig(services=("redis",))}, max_tasks=9)
+    names = ["tests/database/test_a.py", "tests/database/test_b.py", "tests/integration/test_c.py"]
+    plan = assemble([project(names, config, ())], Choice(shards=4, pythons=("3.11", "3.12")), "c0ffee")
+    assert {suite.id: suite.services for suite in plan.suites} == {
+        "database-py3.11-postgres16-redis7": {"postgres": "16", "redis": "7"},
+        "database-py3.11-postgres18-redis7": {"postgres": "18", "redis": "7"},
+        "database-py3.12-postgres16-redis7": {"postgres": "16", "redis": "7"},
+        "database-py3.12-postgres18-redis7": {"postgres": "18", "redis": "7"},
+        "integration-py3.11": {"redis": ""},
+        "integration-py3.12": {"redis": ""},
+    }
+    assert len(plan.tasks) <= 9, "a budget counts every combination"
+    assert [task.suite for task in plan.tasks if task.command] == ["database-py3.11-postgres16-redis7"]
+    with pytest.raises(InputError, match="max-tasks"):
+        assemble(
+            [project(names, msgspec.structs.replace(config, max_tasks=6), ())], Choice(pythons=("3.11", "3.12")), "c"
+        )

@@ -19,6 +19,7 @@ from thebes.model import Plan, Task, TaskKind, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
 from thebes.run.task import OUTPUT
+from thebes.services import services_of
 
 from . import options
 from .text import clean, lasting, say
@@ -109,6 +110,7 @@ def make_attempt(
         maxfail=maxfail,
         arguments=arguments,
         limit=task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
+        services=services_of(workspace.configs[suite.project]),
     )
 
 

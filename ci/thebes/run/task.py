@@ -5,6 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
@@ -13,6 +14,7 @@ from thebes.interpreter import Interpreter, child_environment
 from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
 from thebes.plugin.thebes_plugin.split import file_key
+from thebes.services import Served, Service, ServiceError, served
 
 from .child import End, Stop, run_child
 
@@ -26,6 +28,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `services`: those that a suite may name.
     """
 
     repository: Path
@@ -38,6 +41,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     maxfail: int | None = None
     limit: float
     arguments: tuple[str, ...] = ()
+    services: Mapping[str, Service] = {}
 
 
 def attempt_folder(out: Path, task: str, number: int) -> Path:
@@ -100,10 +104,48 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
         del environment["THEBES_PARENT"]
     folder = attempt.repository / project.path
     try:
-        return run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
+        with serving(suite, task, project, attempt, stop, tick) as up:
+            for server in up.servers.values():
+                record.put("note", code="service-used", text=str(server))
+            end = run_child(
+                command,
+                folder,
+                environment | up.environment,
+                attempt.folder / OUTPUT,
+                attempt.limit,
+                stop,
+                tick,
+            )
+            for text in up.died():
+                record.put("note", code="service-died", text=bounded(text, TAIL))
+            return end
+    except ServiceError as error:
+        record.put("note", code=error.code, text=bounded("\n".join(filter(None, [str(error), error.log])), TAIL))
     except OSError as error:
         record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
-        return End(exit=127, signal=None, stopped=None, seconds=0.0)
+    return End(exit=127, signal=None, stopped=stop.reason, seconds=0.0)
+
+
+def serving(
+    suite: Suite, task: Task, project: Project, attempt: Attempt, stop: Stop, tick: Callable[[], None]
+) -> AbstractContextManager[Served]:
+    """The suite's servers, up while the context lasts. What they have to tell goes to the task's output."""
+
+    def tell(text: str) -> None:
+        with (attempt.folder / OUTPUT).open("a", encoding="utf-8") as output:
+            output.write(f"thebes: {text}\n")
+        tick()
+
+    return served(
+        suite.services,
+        attempt.services,
+        attempt.repository / project.path,
+        attempt.folder,
+        attempt.environment,
+        f"{task.id}-a{attempt.number}",
+        tell,
+        lambda: stop.reason is not None,
+    )
 
 
 def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
