@@ -32,6 +32,7 @@ def make(folder: Path) -> None:
         "gate": "unit",
         "default_gate": "unit",
         "claims": {},
+        "together": [],
         "marker": None,
         "maxfail": None,
         "index": 0,

@@ -54,10 +54,13 @@ class ServiceConfig(Section, frozen=True, kw_only=True):
 
 class PlanConfig(Section, frozen=True, kw_only=True):
     """What the planner keeps in one piece. `whole`: files that are never cut. `together`: "class" and "module" are
-    never cut; a glob's files share a shard."""
+    never cut; a glob's files share a shard, and so do the tests with a marker, "@name". `serial`: files that run
+    alone. `runner_speeds`: of the machines, the first shard for the first; 1 is the one that took the timings."""
 
     whole: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
+    serial: tuple[str, ...] = ()
+    runner_speeds: tuple[float, ...] = ()
 
 
 class Quarantine(Section, frozen=True, kw_only=True):
@@ -79,7 +82,7 @@ class Config(Section, frozen=True, kw_only=True):
     shards: int | None = None
     max_shards: int = 32
     target: str | None = None
-    job_start: str = "15s"
+    job_start: str | None = None
     workers: str | None = None
     task_limit: str = "2h"
     required_gates: tuple[str, ...] = ()
@@ -268,8 +271,11 @@ def _refuse_plan(config: PlanConfig, where: str) -> None:
         if re.fullmatch(r"\w+", entry) and entry not in {"class", "module"}:
             raise InputError(
                 f'{where}.together: {entry!r} is neither "class" nor "module" nor a glob of files;'
-                f" a folder is written with a slash, {entry + '/'!r}"
+                f" a folder is written with a slash, {entry + '/'!r}, a marker with an at sign, {'@' + entry!r}"
             )
+    for speed in config.runner_speeds:
+        if not 0.01 <= speed <= 100:
+            raise InputError(f"{where}.runner-speeds: {speed:g} is not between 0.01 and 100; 1 is the usual machine")
 
 
 def seconds(text: str, where: str) -> float:

@@ -89,7 +89,9 @@ class Piece(Value, frozen=True, kw_only=True):
 
 class Project(Value, frozen=True, kw_only=True):
     """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders.
-    `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent."""
+    `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent;
+    `parallel`: they start xdist workers. `together`: what stays in one shard although no past run knows it: "class",
+    "@marker"."""
 
     path: str
     rootdir: str
@@ -98,6 +100,8 @@ class Project(Value, frozen=True, kw_only=True):
     claims: dict[str, tuple[str, ...]] = {}
     measured: bool = False
     fail_under: float | None = None
+    parallel: bool = False
+    together: tuple[str, ...] = ()
 
 
 class Suite(Value, frozen=True, kw_only=True):
@@ -113,7 +117,9 @@ class Suite(Value, frozen=True, kw_only=True):
 
 
 class Task(Value, frozen=True, kw_only=True):
-    """One job's worth of work of one suite. A pytest task is shard `index` (from 1) of `of`."""
+    """One job's worth of work of one suite. A pytest task is shard `index` (from 1) of `of`; one that is `alone`
+    has no workers, and nothing else runs on its machine meanwhile. `speed`: of the machine that it is meant for,
+    which `estimate` counts in."""
 
     id: str
     suite: str
@@ -124,6 +130,8 @@ class Task(Value, frozen=True, kw_only=True):
     of: int = 1
     pieces: tuple[Piece, ...] = ()
     command: tuple[str, ...] = ()
+    alone: bool = False
+    speed: float = 1.0
 
 
 class Skip(Value, frozen=True, kw_only=True):
@@ -165,7 +173,8 @@ class Line(Value, frozen=True, tag_field="kind", kw_only=True):
 
 
 class Header(Line, frozen=True, tag="header", kw_only=True):
-    """First line, written before anything runs."""
+    """First line, written before anything runs. `waited`: seconds that the job took before it came to the task
+    (checkout, installing); 0 where nobody said when it began."""
 
     schema: int
     plan: str
@@ -174,6 +183,7 @@ class Header(Line, frozen=True, tag="header", kw_only=True):
     commit: str
     at: float
     environment: dict[str, str] = {}
+    waited: float = 0.0
 
 
 class Session(Line, frozen=True, tag="session", kw_only=True):
@@ -189,13 +199,16 @@ class Session(Line, frozen=True, tag="session", kw_only=True):
 
 class Collected(Line, frozen=True, tag="collected", kw_only=True):
     """A file of this shard was collected. `ids` are all its tests without the file's key, before deselection;
-    `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection."""
+    `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection;
+    `groups`: position → what the test shares a shard with, for those that have an `xdist_group` or a marker that
+    the configuration keeps together."""
 
     file: str
     ids: tuple[str, ...]
     own: tuple[int, ...] | None = None
     seconds: float = 0.0
     worker: str = ""
+    groups: dict[int, str] = {}
 
 
 class Deselected(Line, frozen=True, tag="deselected", kw_only=True):

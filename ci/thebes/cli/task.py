@@ -4,11 +4,13 @@ import datetime as dt
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
 import click
+import msgspec
 
 from thebes.codec import read_plan
 from thebes.config import seconds
@@ -25,6 +27,7 @@ from . import options
 from .text import clean, lasting, say
 from .workspace import Workspace, processors
 
+LONGEST_WAIT = 6 * 3600.0  # seconds; a hosted job lasts no longer
 EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.INVALID: Exit.EVIDENCE_MISSING}
 
 
@@ -63,6 +66,7 @@ def command(
     number = attempt or free_attempt(out, task.id)
     folder = attempt_folder(out, task.id, number)
     here = make_attempt(workspace, plan, task, folder, number, workers, task_limit, arguments=arguments)
+    here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
     stop = Stop()
     handle_signals(stop)
     end = run_task(plan, task, here, stop, show_output(here.folder / OUTPUT))
@@ -112,6 +116,15 @@ def make_attempt(
         limit=task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
         services=services_of(workspace.configs[suite.project]),
     )
+
+
+def waited(environment: Mapping[str, str], now: float) -> float:
+    """Seconds since the job began, if a step of it said when; nonsense counts as nothing said."""
+    try:
+        seconds_since = now - float(environment.get("THEBES_JOB_BEGAN", ""))
+    except ValueError:
+        return 0.0
+    return seconds_since if 0 < seconds_since < LONGEST_WAIT else 0.0
 
 
 def handle_signals(stop: Stop) -> None:

@@ -36,6 +36,8 @@ class Past(Value, frozen=True, kw_only=True):
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
     start: float = 0.0
+    job_start: float | None = None
+    groups: Mapping[str, str] = {}
     renamed: Mapping[str, str] = {}
 
 
@@ -135,6 +137,8 @@ class Workspace:
             runs=past.runs,
             overheads=past.overheads,
             start=past.start,
+            job_start=past.job_start,
+            groups=past.groups,
             renamed=past.renamed,
         )
 

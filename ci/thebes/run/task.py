@@ -29,6 +29,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
     `services`: those that a suite may name.
+    `waited`: seconds since the job began.
     """
 
     repository: Path
@@ -40,6 +41,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     workers: int | None = None
     maxfail: int | None = None
     limit: float
+    waited: float = 0.0
     arguments: tuple[str, ...] = ()
     services: Mapping[str, Service] = {}
 
@@ -78,6 +80,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
             commit=attempt.commit,
             at=time.time(),
             environment=_environment(attempt),
+            waited=round(attempt.waited, 3),
         )
         end = _run(plan, task, attempt, stop, tick, record)
         _close(record, path, attempt.folder / OUTPUT, end)
@@ -97,7 +100,7 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
     if task.kind == TaskKind.PYTEST:
         instructions = attempt.folder / "shard.json"
         instructions.write_text(json.dumps(shard_instructions(plan, project, suite, task, attempt)), "utf-8")
-        command = pytest_command(project, suite, attempt, instructions)
+        command = pytest_command(project, suite, task, attempt, instructions)
         environment["COVERAGE_FILE"] = str(attempt.folder / COVERAGE)
     else:
         command = list(task.command)
@@ -148,13 +151,16 @@ def serving(
     )
 
 
-def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
+def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path) -> list[str]:
     """The plain run's own command line, with our plug-in beside it."""
     command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
-    if attempt.workers is not None:
-        command += ["-n", str(attempt.workers)]
+    workers = attempt.workers
+    if task.alone and (workers is not None or project.parallel):
+        workers = 0
+    if workers is not None:
+        command += ["-n", str(workers)]
     return [*command, *project.args, *attempt.arguments]
 
 
@@ -176,6 +182,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "gate": suite.gate,
         "default_gate": DEFAULT_GATE,
         "claims": project.claims,
+        "together": project.together,
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "index": task.index - 1,

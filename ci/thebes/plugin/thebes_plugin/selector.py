@@ -7,6 +7,7 @@ from time import perf_counter
 import pytest
 
 from .arguments import named_files
+from .groups import Groups
 from .positional import positional_hooks
 from .record import RECORD_FAILED, Record, RecordError
 from .shard import Shard
@@ -28,6 +29,7 @@ class Selector:
         self._seconds: dict[str, float] = {}
         self._began: tuple[str, float] | None = None
         self._before: list[tuple[pytest.Item, str]] = []
+        self._groups = Groups(shard.markers)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -65,9 +67,21 @@ class Selector:
                     text=f"{name} deselects tests by their position, which differs from shard to shard",
                     worker=self.worker,
                 )
+        if self.shard.cuts:
+            self._join()
         if self.shard.cuts or self._strangers:
             names = {id(item): nodeid for item, nodeid in self._before}
             self._drop_foreign(items, names)
+
+    def _join(self) -> None:
+        """Tests of a cut file that nobody knew go where their group is."""
+        found: dict[str, dict[str, str]] = {}
+        for item, nodeid in self._before:
+            file, _, test = nodeid.partition("::")
+            if file in self.shard.cuts and (group := self._groups.of(item)):
+                found.setdefault(file, {})[test] = group
+        for file, groups in found.items():
+            self.shard.cuts[file].join(groups)
 
     def _drop_foreign(self, items: list[pytest.Item], names: dict[int, str]) -> None:
         foreign: list[pytest.Item] = []
@@ -94,10 +108,15 @@ class Selector:
         names = {id(item): nodeid for item, nodeid in self._before}
         added = [(item, item.nodeid) for item in selected if id(item) not in names]
         tests: dict[str, list[str]] = {file: [] for file in self._seconds}
-        for _, nodeid in [*self._before, *added]:
+        groups: dict[str, dict[int, str]] = {}
+        for item, nodeid in [*self._before, *added]:
             file, _, test = nodeid.partition("::")
-            if file not in self._strangers:
-                tests.setdefault(file, []).append(test)
+            if file in self._strangers:
+                continue
+            ids = tests.setdefault(file, [])
+            if group := self._groups.of(item):
+                groups.setdefault(file, {})[len(ids)] = group
+            ids.append(test)
         for file, ids in tests.items():
             record.put(
                 "collected",
@@ -106,6 +125,7 @@ class Selector:
                 own=self._own(file, ids),
                 seconds=round(self._seconds.get(file, 0.0), 6),
                 worker=self.worker,
+                **({"groups": groups[file]} if file in groups else {}),
             )
         left = {id(item) for item in selected}
         gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]

@@ -23,7 +23,11 @@ class Shard:
         self.of: int = instructions["of"]
         self.known = frozenset(instructions["known"])
         self.whole = frozenset(instructions["whole"])
-        self.cuts = {file: Cut(file, pieces) for file, (_, pieces) in instructions["cut"].items()}
+        self.markers = tuple(name.removeprefix("@") for name in instructions["together"] if name.startswith("@"))
+        classes = "class" in instructions["together"]
+        self.cuts = {
+            file: Cut(file, pieces, whole_classes=classes) for file, (_, pieces) in instructions["cut"].items()
+        }
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
     def foreign_paths(self) -> frozenset[str]:
