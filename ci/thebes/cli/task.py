@@ -21,6 +21,7 @@ from thebes.model import Plan, Task, TaskKind, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Limits, Stop, attempt_folder, free_attempt, run_task
 from thebes.run.task import OUTPUT
+from thebes.services import services_of
 
 from . import options
 from .text import clean, lasting, say
@@ -118,6 +119,7 @@ def make_attempt(
         arguments=arguments,
         limit=task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
         limits=limits(workspace.configs[suite.project], suite.gate, test_limit),
+        services=services_of(workspace.configs[suite.project]),
     )
 
 
