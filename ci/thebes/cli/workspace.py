@@ -76,6 +76,8 @@ class Workspace:
             job_start=root.job_start,
             price_per_minute=root.price_per_minute,
             interpreter=own.interpreter or root.interpreter,
+            test_limit=own.test_limit or root.test_limit,
+            collect_limit=own.collect_limit or root.collect_limit,
         )
 
     def interpreter(self, project: str) -> Interpreter:

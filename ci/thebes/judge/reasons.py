@@ -56,6 +56,9 @@ REASONS = {
     "shard-refused": Meaning(INVALID, "{n} shard{s} would not be what the plan says"),
     "not-started": Meaning(INVALID, "{n} command{s} could not be started"),
     "results-broken": Meaning(INVALID, "{n} file{s} of results can't be trusted"),
+    "service-missing": Meaning(INVALID, "{n} service{s} that nothing here can serve"),
+    "service-failed": Meaning(INVALID, "{n} service{s} did not start"),
+    "service-died": Meaning(INVALID, "{n} service{s} died while tests ran"),
     "check-died": Meaning(INVALID, "{n} check{s} ended by a signal"),
     "nothing-selected": Meaning(INVALID, "nothing was selected"),
     "all-skipped": Meaning(INVALID, "every test was skipped"),
@@ -63,6 +66,8 @@ REASONS = {
     "gate-required": Meaning(INVALID, "a required gate is absent"),
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
+    "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
+    "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
     "quarantine-expired": Meaning(PASS, "{n} quarantine{s} expired"),

@@ -168,7 +168,8 @@ def _flaky(db: sqlite3.Connection, report: str) -> Iterator[str]:
 
 def _slowest(db: sqlite3.Connection, report: str) -> Iterator[str]:
     rows = db.execute(
-        "SELECT id, setup + call + teardown AS seconds, suite FROM test WHERE seconds >= 1 ORDER BY seconds DESC LIMIT ?",
+        "SELECT id, setup + call + teardown AS seconds, suite FROM test WHERE seconds >= 1"
+        " ORDER BY seconds DESC LIMIT ?",
         (SLOWEST,),
     ).fetchall()
     if rows:
