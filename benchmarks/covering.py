@@ -126,7 +126,7 @@ def _arcs(source: str, chance: random.Random) -> list[tuple[int, int]]:
     arcs = [(-1, 1), (1, starts[0])]
     arcs += list(zip(starts, [*starts[1:], -1], strict=True))
     for start in starts:
-        if chance.random() < 0.3:
+        if chance.random() < 0.02:
             known = [arc for arc in ARCS if chance.random() < 0.8]
             arcs += [(start + a - 1, start + b - 1 if b > 0 else -start) for a, b in known]
             arcs.append((-start, start + 2))
