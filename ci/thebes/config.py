@@ -36,6 +36,7 @@ class GateConfig(Section, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
+    changed_coverage: float | None = None
     checks: tuple[str, ...] = ()
     test_limit: str | None = None
     services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
@@ -184,10 +185,11 @@ def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
         _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
+        for key, percent in (("coverage", gate_config.coverage), ("changed-coverage", gate_config.changed_coverage)):
+            if percent is not None and not 0 <= percent <= 100:
+                raise InputError(f"{where}.gates.{name}.{key}: {percent:g} is not between 0 and 100")
         if gate_config.test_limit is not None:
             limit(gate_config.test_limit, f"{where}.gates.{name}.test-limit")
-        if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
-            raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
     _refuse_numbers(config, where)
     _refuse_limits(config, where)
     _refuse_plan(config.plan, f"{where}.plan")

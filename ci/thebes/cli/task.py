@@ -20,7 +20,7 @@ from thebes.merge import merge, open_run
 from thebes.model import Plan, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
-from thebes.run.task import OUTPUT
+from thebes.run.task import OUTPUT, RESULTS, RESULTS_VARIABLE
 from thebes.services import services_of
 
 from . import options
@@ -130,7 +130,7 @@ def make_attempt(
         folder=folder.absolute(),
         number=number,
         interpreter=workspace.interpreter_for(suite.project, suite.python),
-        environment=workspace.environment,
+        environment={**workspace.environment, RESULTS_VARIABLE: str(folder.absolute() / RESULTS)},
         commit=workspace.commit,
         workers=processors() if workers == "auto" else int(workers) if workers else None,
         maxfail=asked.maxfail,

@@ -23,6 +23,8 @@ from .watcher import Limits
 RECORD = "record.jsonl"
 OUTPUT = "output.log"
 COVERAGE = ".coverage"
+RESULTS = "results"  # where a task's own tools may leave theirs
+RESULTS_VARIABLE = "THEBES_RESULTS"
 TAIL = 16 * 1024
 
 
@@ -73,6 +75,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
         attempt.folder.mkdir(parents=True)
     except FileExistsError:
         raise InputError(f"{attempt.folder}: this attempt has been run already; give --attempt or --out") from None
+    (attempt.folder / RESULTS).mkdir()
     path = attempt.folder / RECORD
     record = Record(str(path))
     try:
@@ -238,10 +241,18 @@ def _inner(test: str) -> str:
 def _environment(attempt: Attempt) -> dict[str, str]:
     return {
         "python": attempt.interpreter.python,
+        "interpreter": _shown(attempt),
         "platform": platform.platform(),
         "machine": platform.node(),
         "processors": str(os.cpu_count()),
     }
+
+
+def _shown(attempt: Attempt) -> str:
+    """The interpreter as others can call it: by its path in the repository, else by its version."""
+    path = Path(attempt.interpreter.path)
+    inside = path.is_absolute() and path.is_relative_to(attempt.repository)
+    return str(path.relative_to(attempt.repository)) if inside else f"python{attempt.interpreter.python}"
 
 
 def _close(record: Record, path: Path, output: Path, end: End) -> None:
