@@ -24,7 +24,7 @@ from .past import open_history, past_runs, stamp
 from .plan import tell
 from .progress import Progress
 from .publish import publish_all
-from .task import EXITS, handle_signals, make_attempt
+from .task import EXITS, Asked, handle_signals, make_attempt
 from .text import clean, lasting, say
 from .workspace import Workspace, processors
 
@@ -46,6 +46,8 @@ PLAN = "plan.json"
 @options.pythons
 @options.task_limit
 @options.test_limit
+@options.memory_limit
+@options.isolate
 @options.base
 @options.as_json
 @options.arguments
@@ -63,6 +65,8 @@ def command(
     pythons: tuple[str, ...],
     task_limit: float | None,
     test_limit: str | None,
+    memory_limit: str | None,
+    isolate: str | None,
     base: str | None,
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
@@ -88,10 +92,16 @@ def command(
     write_atomic(folder / PLAN, encode(plan))
     stop = Stop()
     handle_signals(stop)
+    asked = Asked(
+        workers=workers,
+        task_limit=task_limit,
+        test_limit=test_limit,
+        memory_limit=memory_limit,
+        isolate=isolate,
+        maxfail=maxfail,
+    )
     numbers = {
-        task.id: make_attempt(
-            workspace, plan, task, attempt_folder(folder, task.id, 1), 1, workers, task_limit, test_limit, maxfail
-        )
+        task.id: make_attempt(workspace, plan, task, attempt_folder(folder, task.id, 1), 1, asked)
         for task in plan.tasks
     }
     tell(plan, known=any(past.runs for past in runs.values()))

@@ -48,7 +48,8 @@ CREATE TABLE test (
   setup REAL NOT NULL, call REAL NOT NULL, teardown REAL NOT NULL,
   fixtures REAL NOT NULL,                -- part of set-up spent in fixtures that serve more than this test
   at REAL NOT NULL, worker TEXT NOT NULL,
-  attempts INTEGER NOT NULL, flaky INTEGER NOT NULL
+  attempts INTEGER NOT NULL, flaky INTEGER NOT NULL,
+  peak INTEGER, growth INTEGER           -- bytes of resident memory, where that was measured
 );
 
 CREATE TABLE attempt (                   -- attempts that do not decide

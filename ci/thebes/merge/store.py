@@ -143,7 +143,7 @@ class Store:
                 if end is None or test in left:
                     number = len(earlier.get(test, ())) + (end is not None)
                     at = facts.running.get(test, 0.0)
-                    rows.append((suite, test, file, name, left[test], 0, 0, 0, 0, at, "", number, 0))
+                    rows.append((suite, test, file, name, left[test], 0, 0, 0, 0, at, "", number, 0, None, None))
                     continue
                 setup, call, teardown = end.durations
                 before = [one.outcome for one in earlier.get(test, ())] if earlier else []
@@ -165,9 +165,10 @@ class Store:
                         end.worker,
                         1 + len(before),
                         flaky,
+                        *(end.memory or (None, None)),
                     )
                 )
-        self._many("test", 13, rows)
+        self._many("test", 15, rows)
         self._earlier(task, facts, older)
         self._many("grouped", 3, ((suite, test, group) for test, group in _groups(facts, proof)))
         self._many("deselected", 3, ((suite, test, name) for test in sorted(facts.deselected)))

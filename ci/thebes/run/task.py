@@ -17,7 +17,7 @@ from thebes.plugin.thebes_plugin.split import file_key
 from thebes.services import Served, Service, ServiceError, served
 
 from .child import End, Stop, Ticker, run_child
-from .shard import Session, run_shard
+from .shard import Isolation, Session, run_shard
 from .watcher import Limits
 
 RECORD = "record.jsonl"
@@ -46,6 +46,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     maxfail: int | None = None
     limit: float
     limits: Limits = Limits()
+    isolate: Isolation | None = None
+    measure_memory: bool = False
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
     services: Mapping[str, Service] = {}
@@ -155,6 +157,8 @@ def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
         record=attempt.folder / RECORD,
         limit=attempt.limit,
         limits=attempt.limits,
+        isolate=attempt.isolate,
+        files=tuple(piece.file for piece in work.task.pieces),
     )
     return run_shard(session, work.record, work.stop, work.tick)
 
@@ -186,7 +190,7 @@ def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt,
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
     workers = attempt.workers
-    if task.alone and (workers is not None or project.parallel):
+    if (task.alone or attempt.isolate) and (workers is not None or project.parallel):
         workers = 0
     if workers is not None:
         command += ["-n", str(workers)]
@@ -215,6 +219,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,
+        "measure_memory": attempt.measure_memory,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),
