@@ -21,6 +21,7 @@ from thebes.model import Plan, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
 from thebes.run.task import OUTPUT
+from thebes.services import services_of
 
 from . import options
 from .text import clean, lasting, say
@@ -138,6 +139,7 @@ def make_attempt(
         limits=held,
         measure_memory=config.measure_memory or bool(held.memory or held.task_memory),
         isolate=Isolation(isolate) if isolate else None,
+        services=services_of(config),
     )
 
 

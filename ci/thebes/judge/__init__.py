@@ -105,7 +105,7 @@ def _problem_reasons(problems: Sequence[ProblemFact]) -> Iterable[Reason]:
         by_code.setdefault(problem.code, []).append(_sentence(problem))
     for code in REASONS:
         if code in by_code:
-            yield _reason(code, by_code[code])
+            yield _reason(code, list(dict.fromkeys(by_code[code])))
 
 
 def _sentence(problem: ProblemFact) -> str:

@@ -53,6 +53,9 @@ REASONS = {
     "exit-unexplained": Meaning(INVALID, "an exit code that the record does not explain"),
     "shard-refused": Meaning(INVALID, "{n} shard{s} would not be what the plan says"),
     "not-started": Meaning(INVALID, "{n} command{s} could not be started"),
+    "service-missing": Meaning(INVALID, "{n} service{s} that nothing here can serve"),
+    "service-failed": Meaning(INVALID, "{n} service{s} did not start"),
+    "service-died": Meaning(INVALID, "{n} service{s} died while tests ran"),
     "check-died": Meaning(INVALID, "{n} check{s} ended by a signal"),
     "nothing-selected": Meaning(INVALID, "nothing was selected"),
     "all-skipped": Meaning(INVALID, "every test was skipped"),
@@ -61,6 +64,7 @@ REASONS = {
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
     "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
+    "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
     "quarantine-expired": Meaning(PASS, "{n} quarantine{s} expired"),

@@ -15,7 +15,8 @@ from .records import Facts
 
 # Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
 DELIBERATE = ("maxfail", "fail-fast")
-REFUSED = "shard-refused"
+# Notes that say why nothing was collected.
+UNSTARTED = frozenset({"shard-refused", "service-missing", "service-failed"})
 PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
 RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
 
@@ -52,7 +53,7 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
     """Hold one closed or broken record against its task."""
     problems = list(_closing_problems(task, facts))
     problems += [Problem(note.code, task.id, _noted(task, note.code), note.text) for note in facts.notes]
-    if any(note.code == REFUSED for note in facts.notes):  # nothing was collected, and that says why
+    if any(note.code in UNSTARTED for note in facts.notes):
         return TaskProof({}, [], problems)
     if task.kind != TaskKind.PYTEST:
         return TaskProof({}, [], problems + list(_check_problems(task, facts)))
@@ -65,6 +66,9 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
 
 
 def _noted(task: Task, code: str) -> str:
+    """Whom a note is about: a server serves the whole suite."""
+    if code == "service-used":
+        return task.suite
     return task.command[0] if code == "not-started" and task.command else task.id
 
 

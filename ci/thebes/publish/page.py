@@ -21,7 +21,7 @@ from .payload import payload
 from .text import one_line, plain
 
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "charts", "page")
+SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "charts", "memory", "page")
 SUBJECTS = 50
 
 

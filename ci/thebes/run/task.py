@@ -4,7 +4,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
@@ -12,6 +14,7 @@ from thebes.interpreter import Interpreter, child_environment
 from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
 from thebes.plugin.thebes_plugin.split import file_key
+from thebes.services import Served, Service, ServiceError, served
 
 from .child import End, Stop, Ticker, run_child
 from .shard import Isolation, Session, run_shard
@@ -27,6 +30,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `services`: those that a suite may name.
     `waited`: seconds since the job began.
     """
 
@@ -44,6 +48,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     measure_memory: bool = False
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
+    services: Mapping[str, Service] = {}
 
 
 def attempt_folder(out: Path, task: str, number: int) -> Path:
@@ -82,7 +87,9 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
             environment=_environment(attempt),
             waited=round(attempt.waited, 3),
         )
-        end = _run(plan, task, attempt, stop, tick, record)
+        suite = next(suite for suite in plan.suites if suite.id == task.suite)
+        project = next(project for project in plan.projects if project.path == suite.project)
+        end = _run(_Work(plan, project, suite, task, attempt, stop, tick, record))
         _close(record, path, attempt.folder / OUTPUT, end)
     except RecordError as error:
         return End(exit=RECORD_FAILED, signal=None, stopped=f"the record can't be written: {error}", seconds=0.0)
@@ -91,38 +98,87 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
     return end
 
 
-def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None], record: Record) -> End:
-    suite = next(suite for suite in plan.suites if suite.id == task.suite)
-    project = next(project for project in plan.projects if project.path == suite.project)
+class _Work(NamedTuple):
+    """All that running a task needs to know."""
+
+    plan: Plan
+    project: Project
+    suite: Suite
+    task: Task
+    attempt: Attempt
+    stop: Stop
+    tick: Callable[[], None]
+    record: Record
+
+
+def _run(work: _Work) -> End:
+    """The task's process from start to end, its servers around it."""
+    attempt, record, stop = work.attempt, work.record, work.stop
     if stop.reason:  # asked to stop before it began
         return End(exit=0, signal=None, stopped=stop.reason, seconds=0.0)
     environment = child_environment(attempt.environment, attempt.interpreter.path)
-    folder = attempt.repository / project.path
-    log = attempt.folder / OUTPUT
-    command = list(task.command)
+    run = _run_shard if work.task.kind == TaskKind.PYTEST else _run_check
     try:
-        if task.kind != TaskKind.PYTEST:
-            del environment["THEBES_PARENT"]
-            return run_child(command, folder, environment, log, attempt.limit, stop, Ticker(tick))
-        instructions = attempt.folder / "shard.json"
-        command = pytest_command(project, suite, task, attempt, instructions)
-        session = Session(
-            command=tuple(command),
-            folder=folder,
-            environment=environment | {"COVERAGE_FILE": str(attempt.folder / COVERAGE)},
-            instructions=shard_instructions(plan, project, suite, task, attempt),
-            to=instructions,
-            log=log,
-            record=attempt.folder / RECORD,
-            limit=attempt.limit,
-            limits=attempt.limits,
-            isolate=attempt.isolate,
-            files=tuple(piece.file for piece in task.pieces),
-        )
-        return run_shard(session, record, stop, tick)
+        with serving(work) as up:
+            for server in up.servers.values():
+                record.put("note", code="service-used", text=str(server))
+            end = run(work, environment | up.environment)
+            for text in up.died():
+                record.put("note", code="service-died", text=bounded(text, TAIL))
+            return end
+    except ServiceError as error:
+        record.put("note", code=error.code, text=bounded("\n".join(filter(None, [str(error), error.log])), TAIL))
     except OSError as error:
-        record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
-        return End(exit=127, signal=None, stopped=None, seconds=0.0)
+        command = work.task.command[0] if work.task.command else attempt.interpreter.path
+        record.put("note", code="not-started", text=f"{command}: {error.strerror}")
+    return End(exit=127, signal=None, stopped=stop.reason, seconds=0.0)
+
+
+def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
+    attempt = work.attempt
+    bare = {name: value for name, value in environment.items() if name != "THEBES_PARENT"}
+    folder, log = attempt.repository / work.project.path, attempt.folder / OUTPUT
+    return run_child(work.task.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+
+
+def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
+    attempt = work.attempt
+    instructions = attempt.folder / "shard.json"
+    session = Session(
+        command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
+        folder=attempt.repository / work.project.path,
+        environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
+        instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
+        to=instructions,
+        log=attempt.folder / OUTPUT,
+        record=attempt.folder / RECORD,
+        limit=attempt.limit,
+        limits=attempt.limits,
+        isolate=attempt.isolate,
+        files=tuple(piece.file for piece in work.task.pieces),
+    )
+    return run_shard(session, work.record, work.stop, work.tick)
+
+
+def serving(work: _Work) -> AbstractContextManager[Served]:
+    """The suite's servers, up while the context lasts. What they have to tell goes to the task's output."""
+    attempt = work.attempt
+
+    def tell(text: str) -> None:
+        with (attempt.folder / OUTPUT).open("a", encoding="utf-8") as output:
+            output.write(f"thebes: {text}\n")
+        work.tick()
+
+    return served(
+        work.suite.services,
+        attempt.services,
+        attempt.repository / work.project.path,
+        attempt.folder,
+        attempt.environment,
+        f"{work.task.id}-a{attempt.number}",
+        tell,
+        lambda: work.stop.reason is not None,
+    )
 
 
 def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path) -> list[str]:

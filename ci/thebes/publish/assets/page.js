@@ -9,7 +9,7 @@ const VIEWS = [
   { name: "skips", title: "Skips", draw: skipsView, size: (run) => run.skips.length, filters: true },
   { name: "findings", title: "Findings", draw: findingsView, size: (run) => run.findings.length, filters: true },
   { name: "coverage", title: "Coverage", draw: coverageView, size: (run) => run.coverage.length && null },
-  { name: "memory", title: "Memory", draw: memoryView, size: (run) => run.samples.length && null, filters: true },
+  { name: "memory", title: "Memory", draw: memoryView, size: (run) => (run.samples.length || run.memory.measured) && null, filters: true },
 ];
 
 class Page {
