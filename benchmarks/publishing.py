@@ -43,7 +43,7 @@ def make(path: Path, tests: int, share: float = SHARE, *, places: int = 400) -> 
     _frame(db)
     chance = random.Random(7)
     rows = sorted(_tests(tests, share, chance), key=lambda row: str(row[3]))  # as merging leaves them
-    db.executemany("INSERT INTO test VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+    db.executemany("INSERT INTO test VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)", rows)
     red = (row for row in rows if row[4] != "passed")
     db.executemany(
         "INSERT INTO phase VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (_phase(row, chance, places) for row in red)
