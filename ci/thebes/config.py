@@ -25,12 +25,14 @@ T = TypeVar("T", bound=Section)
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
-    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands."""
+    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands.
+    `changes`: globs of files; a change of none of them skips the gate."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
     checks: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 class PlanConfig(Section, frozen=True, kw_only=True):

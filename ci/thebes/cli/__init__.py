@@ -20,6 +20,7 @@ COMMANDS = {
     "publish": "Write the reports of a judged run.",
     "history": "Past runs: show, import, export.",
     "doctor": "Tell what was found here, what is missing and what would be done.",
+    "github": "Steps of the workflows, in a job of GitHub Actions.",
     "completion": "Print the completion script for a shell.",
 }
 

@@ -28,7 +28,7 @@ def judge(facts: RunFacts, held: Policy, today: dt.date) -> Verdict:
     """The verdict on a run: for each of the seven gates, and over all."""
     gates = {gate: _gate(gate, facts, held, today) for gate in GATES}
     reasons = [*_homeless(facts), *_project_coverage(facts)]
-    if not facts.suites:
+    if not facts.suites and not facts.skips:
         reasons.append(_reason("nothing-selected", []))
     kinds = [gate.verdict for gate in gates.values() if gate.verdict] + [reason.verdict for reason in reasons]
     return Verdict(

@@ -24,6 +24,7 @@ REASONS = {
     "check-failed": Meaning(FAIL, "{n} check{s} failed"),
     "test-cancelled": Meaning(FAIL, "{n} test{s} cancelled after a failure"),
     "file-cancelled": Meaning(FAIL, "{n} file{s} cancelled after a failure"),
+    "task-cancelled": Meaning(FAIL, "{n} task{s} not started after a failure"),
     "coverage-low": Meaning(FAIL, "coverage is below its threshold"),
     "exit-after-finish": Meaning(FAIL, "the process failed after pytest had finished"),
     # What is missing, doubled or in doubt.
@@ -37,6 +38,9 @@ REASONS = {
     "ids-unstable": Meaning(INVALID, "{n} file{s} whose tests differ between processes"),
     "selection-differs": Meaning(INVALID, "the record and pytest disagree about what was selected"),
     "positional-deselection": Meaning(INVALID, "tests are deselected by position"),
+    "plan-missing": Meaning(INVALID, "no plan was made"),
+    "jobs-disagree": Meaning(INVALID, "{n} job{s} ended in another way than the records tell"),
+    "attempts-unknown": Meaning(INVALID, "which attempts were started can't be told"),
     "record-missing": Meaning(INVALID, "{n} task{s} left no record"),
     "record-cut": Meaning(INVALID, "{n} record{s} broken off"),
     "record-broken": Meaning(INVALID, "{n} damaged record{s}"),

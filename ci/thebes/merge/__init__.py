@@ -1,8 +1,10 @@
 """Records of any number of tasks and attempts → run.db, with the proof of completeness."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from thebes.model import GATES, Header, Plan, Task
 
@@ -13,6 +15,9 @@ from .records import ATTEMPT_FOLDER, Facts, Place, Sinks
 from .store import RUN_DB, Store, open_run
 
 __all__ = ["RUN_DB", "merge", "open_run"]
+
+
+SIGNALS = ("SIGINT", "SIGTERM")  # how a job's cancellation reaches a task
 
 
 class _Found(NamedTuple):
@@ -29,6 +34,7 @@ def merge(
     *,
     repository: Path,
     expected: Mapping[str, int] | None = None,
+    cancelled: Collection[str] = (),
     only: str | None = None,
     pythons: Mapping[str, str] | None = None,
 ) -> Path:
@@ -36,6 +42,7 @@ def merge(
 
     `only`: merge a single task, as the task itself does to know its exit code.
     `expected`: the newest attempt of a task that is known to have been started, where something else tells that.
+    `cancelled`: tasks that were not started or were stopped on purpose, because something failed elsewhere.
     `pythons`: the user's Python by project, for combining coverage.
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
@@ -50,7 +57,8 @@ def merge(
         for task in plan.tasks:
             if only and task.id != only:
                 continue
-            problems, deciding = _merge_task(store, task, found.attempts.get(task.id, {}), out)
+            attempts = found.attempts.get(task.id, {})
+            problems, deciding = _merge_task(store, task, attempts, out, on_purpose=task.id in cancelled)
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
@@ -116,7 +124,7 @@ def _foreign(plan: Plan, tasks: set[str], first: Header | str, path: Path) -> Pr
 
 
 def _merge_task(
-    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path
+    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path, *, on_purpose: bool
 ) -> tuple[list[Problem], Facts | None]:
     """Write what the attempts of one task say. The newest record decides; earlier ones tell what is flaky."""
     newest_first = [(number, attempts[number]) for number in sorted(attempts, reverse=True)]
@@ -127,9 +135,13 @@ def _merge_task(
     ]
     if not read:
         store.task(task, None)
+        if on_purpose:
+            return [Problem("task-cancelled", task.id, task.id, "something else had failed")], None
         text = f"no record of it was found; {len(task.pieces)} files" if task.pieces else "no record of it was found"
         return [Problem("record-missing", task.id, task.id, text)], None
     (facts, _), older = read[0], [one for one, _ in read[1:]]
+    if on_purpose and facts.closing and facts.closing.stopped in SIGNALS:
+        facts.closing = msgspec.structs.replace(facts.closing, stopped="fail-fast")
     store.task(task, facts.header.attempt)
     for one, path in read:
         store.attempt(one, _relative(path, out), decides=one is facts)

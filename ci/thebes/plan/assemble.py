@@ -43,12 +43,14 @@ DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where not
 
 
 class Choice(Value, frozen=True, kw_only=True):
-    """What the person asks for, over what is configured. `gates` empty: all."""
+    """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
+    does not concern, and why."""
 
     gates: tuple[str, ...] = ()
     shards: int | None = None
     target: float | None = None
     pythons: tuple[str, ...] = ()
+    skips: tuple[Skip, ...] = ()
 
 
 class ProjectInput(Value, frozen=True, kw_only=True):
@@ -93,7 +95,7 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
     for gate in choice.gates:
-        if all(suite.gate != gate for suite in suites):
+        if all(suite.gate != gate for suite in suites) and all(skip.gate != gate for skip in choice.skips):
             raise InputError(f"--gate {gate}: nothing is configured or found for it")
     plan = Plan(
         commit=commit,
@@ -122,11 +124,13 @@ def _seconds(found: Packed) -> float:
 
 
 def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
-    if not choice.gates:
-        return
-    left_out = {gate for part in parts for gate in part.gates()} - set(choice.gates)
-    for gate in sorted(left_out, key=GATES.index):
-        yield Skip(gate=gate, reason="left out by --gate")
+    """One for each gate that has something to run and does not."""
+    reasons = {skip.gate: skip.reason for skip in choice.skips}
+    for gate in sorted({gate for part in parts for gate in part.gates()}, key=GATES.index):
+        if choice.gates and gate not in choice.gates:
+            yield Skip(gate=gate, reason="left out by --gate")
+        elif gate in reasons:
+            yield Skip(gate=gate, reason=reasons[gate])
 
 
 class _Part:
@@ -177,7 +181,9 @@ class _Part:
         return [gate for gate in GATES if gate in found or gate in self.config.gates]
 
     def _chosen(self) -> list[str]:
-        return [gate for gate in self.gates() if not self.choice.gates or gate in self.choice.gates]
+        skipped = {skip.gate for skip in self.choice.skips}
+        asked = [gate for gate in self.gates() if not self.choice.gates or gate in self.choice.gates]
+        return [gate for gate in asked if gate not in skipped]
 
     def suites(self) -> Iterable[Suite]:
         for gate in self._chosen():
