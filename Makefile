@@ -5,7 +5,7 @@ WORKFLOWS := tests/workflows
 PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-hosts test-workflows test-long lint bench lock formats clean
+.PHONY: help run test test-browser test-hosts test-workflows test-long lint bench lock formats ci-environment clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,10 @@ lock: .venv/ready ## Pin the development environment anew
 	$(PIN) --python-version 3.11 --extra cli pyproject.toml -o requirements/cli.txt
 	$(PIN) --python-version 3.11 tests/workflows/requirements.in -o tests/workflows/requirements.txt
 	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
+
+ci-environment: .venv-oldest/ready ## Install what the tests need into the active environment
+	python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 clean: ## Remove what the targets made
 	rm -rf $(WORKFLOWS)/.tools $(WORKFLOWS)/node_modules .venv .venv-oldest dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
 """What stands between GitHub and the stages. The workflows themselves are tested in tests/workflows."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from support.github import TOKEN, serve
 from support.project import Project
 from thebes.config import Config, GateConfig
 from thebes.errors import InputError
 from thebes.github import attempts, environment, matrix, runner
+from thebes.github.comment import AUTHOR, MARK
 from thebes.github.event import Event, of
 from thebes.github.skips import skips
 from thebes.model import Plan, Suite, Task, TaskKind, VerdictKind
@@ -285,3 +289,67 @@ def test_only_attempts_since_the_plan_count(project: Project) -> None:
     assert decided.exit == 0, decided.stdout
     decided = project.thebes("github", "decide", "artifacts", "--plan", "plan.json", "--out", "out")
     assert set(project.reasons()) == {"record-foreign"}
+
+
+HEAD = "d" * 40
+RUN = {
+    "head_branch": "fix/1 2",
+    "head_sha": HEAD,
+    "head_repository": {"owner": {"login": "somebody"}},
+    "html_url": "https://github.com/a/b/actions/runs/1",
+}
+HOSTILE = "tests/x.py::t[@team `![](https://evil.example/x)` <img src=x> [a](b)]"
+
+
+def commented(project: Project, comments: list[dict[str, Any]], pulls: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """What `thebes github comment` sent to GitHub."""
+    verdict = {
+        "schema": 1,
+        "plan": "p",
+        "commit": HEAD,
+        "verdict": "FAIL",
+        "gates": {
+            "unit": {
+                "verdict": "FAIL",
+                "reasons": [{"code": "test-failed", "verdict": "FAIL", "text": "1 test failed", "subjects": [HOSTILE]}],
+            }
+        },
+    }
+    project.write({"report/verdict.json": json.dumps(verdict), "event.json": json.dumps({"workflow_run": RUN})})
+    answers = {
+        "GET /repos/a/b/pulls": pulls,
+        "GET /repos/a/b/issues/7/comments": comments,
+        "POST /repos/a/b/issues/7/comments": {},
+        "PATCH /repos/a/b/issues/comments/99": {},
+    }
+    with serve(answers) as github:
+        env = {
+            "GITHUB_API_URL": github.url,
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_REPOSITORY": "a/b",
+            "GITHUB_EVENT_PATH": str(project.root / "event.json"),
+        }
+        done = project.thebes("github", "comment", "report", env=env)
+    assert done.exit == 0, done.stderr
+    assert github.asked[0]["head"] == "somebody:fix/1 2"
+    return github.sent
+
+
+OURS = {"id": 99, "user": {"login": AUTHOR}, "body": f"{MARK} old"}
+COPY = {"id": 5, "user": {"login": "somebody"}, "body": f"{MARK} old"}
+PULL = {"number": 7, "head": {"sha": HEAD}}
+
+
+def test_one_comment_is_written_and_then_updated(project: Project) -> None:
+    ((where, first),) = commented(project, [COPY], [{"number": 6, "head": {"sha": BASE}}, PULL])
+    assert where == "POST /repos/a/b/issues/7/comments"
+    html = MarkdownIt("commonmark").render(first["body"])
+    assert "FAIL" in html
+    assert not re.search(r"<img|<a href=.(?!https://github.com/a/b/)", html)
+    assert "<code>tests/x.py::t[@team" in html
+    ((where, _),) = commented(project, [*[COPY] * 150, OURS], [PULL])
+    assert where == "PATCH /repos/a/b/issues/comments/99"
+
+
+def test_no_comment_where_the_commit_is_not_the_newest(project: Project) -> None:
+    assert commented(project, [], [{"number": 7, "head": {"sha": BASE}}]) == []

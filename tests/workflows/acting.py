@@ -6,18 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from support.github import serve
 from support.project import GIT, REPOSITORY, Project
 
 HERE = Path(__file__).parent
 ACT = HERE / ".tools" / "act"
 OWN = "thebes-ci/thebes"
+REPOSITORY_NAME = "somebody/consumer"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GATES = f"{OWN}/.github/workflows/quality-gates.yml@{COMMIT}"
 USES = re.compile(r"uses: (actions/[\w-]+)[\w/-]*@([0-9a-f]{40})")
@@ -115,6 +115,7 @@ class Act:
         local = {f"{OWN}@{COMMIT}": self.kit, **self.actions}
         told = {
             "STANDIN_STORE": str(self.store),
+            "GITHUB_REPOSITORY": REPOSITORY_NAME,
             "GITHUB_RUN_ID": str(run),
             "GITHUB_RUN_ATTEMPT": str(attempt),
             **(env or {}),
@@ -158,25 +159,7 @@ def pin(action: str) -> str:
 
 @contextmanager
 def jobs_api(attempts: Mapping[str, int]) -> Iterator[str]:
-    """The part of GitHub's REST API that tells the newest attempt of each job of a run, on a free port."""
+    """GitHub's API that tells the newest attempt of each job of run 1; its address."""
     jobs = [{"name": name, "run_attempt": number, "conclusion": "success"} for name, number in attempts.items()]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"total_count": len(jobs), "jobs": jobs}).encode()
-            right = "/actions/runs/1/jobs?" in self.path and self.headers["Authorization"] == "Bearer none"
-            self.send_response(200 if right else 404)
-            self.end_headers()
-            self.wfile.write(body if right else b"{}")
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the library's name)
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve({f"GET /repos/{REPOSITORY_NAME}/actions/runs/1/jobs": {"jobs": jobs}}) as github:
+        yield github.url

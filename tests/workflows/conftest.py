@@ -1,5 +1,6 @@
 """What the tests of the workflows share: a copy of the kit and the stand-ins, made once; act on a consumer."""
 
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ def act(tmp_path: Path, made: tuple[Path, dict[str, Path], Path]) -> acting.Act:
     return acting.Act(tmp_path / "act", kit, actions, store)
 
 
+# Instead of half a minute of pip: the packages of the environment that these tests run in. One test has real pip.
+INSTALL = f"""
+import pathlib, sysconfig
+pathlib.Path(sysconfig.get_path("purelib"), "here.pth").write_text({sysconfig.get_path("purelib")!r})
+"""
 CALLER = f"""
 on: [pull_request, push, merge_group]
 permissions: {{}}
@@ -44,7 +50,7 @@ def consumer(tmp_path: Path) -> Consumer:
 
     def make(inputs: dict[str, str] | None = None, files: dict[str, str] | None = None) -> Project:
         project = Project(tmp_path / "consumer")
-        given = {"install": "python -m pip install --quiet pytest", **(inputs or {})}
+        given = {"install": "python install.py", **(inputs or {})}
         caller = CALLER + "    with:\n" + "".join(f"      {name}: {value}\n" for name, value in given.items())
         project.write(
             {
@@ -56,6 +62,7 @@ def consumer(tmp_path: Path) -> Consumer:
                     [tool.thebes.gates.quality]
                     checks = ["python -m compileall -q tests"]
                     """,
+                "install.py": INSTALL,
                 "tests/unit/test_a.py": """
                     def test_one():
                         print("::error::this is no command")

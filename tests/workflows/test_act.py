@@ -65,7 +65,7 @@ jobs:
       - uses: actions/checkout@{pin("checkout")}
       - uses: {OWN}/.github/actions/setup@{COMMIT}
         with:
-          install: python -m pip install --quiet pytest
+          install: python install.py
       - uses: {OWN}/.github/actions/run-task@{COMMIT}
         with:
           task: TASK

@@ -1,9 +1,6 @@
 """Which attempt of which job was started: GitHub's own account, held against the records."""
 
-import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +8,9 @@ from thebes.errors import EvidenceError
 from thebes.judge.reasons import REASONS, headline
 from thebes.model import Plan, Reason, Verdict, VerdictKind
 
-PAGE = 100
+from .rest import PAGE, Rest
+
 PAGES = 50
-TIMEOUT = 30
-LIMIT = 16 << 20
 RESULT = re.compile(r"(?P<job>[\w-]+)=(?P<result>success|failure|cancelled|skipped)?")
 
 
@@ -43,31 +39,18 @@ def _by_task(jobs: Iterable[Mapping[str, Any]], plan: Plan) -> dict[str, int]:
 
 def _jobs(environment: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
     """All jobs of the run, each in its newest attempt."""
-    names = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_TOKEN")
-    if missing := [name for name in names if not environment.get(name)]:
-        raise EvidenceError(f"earlier attempts: {', '.join(missing)} not set")
-    api, repository, run, token = (environment[name] for name in names)
+    rest = Rest(environment)
+    run = environment.get("GITHUB_RUN_ID", "")
     for page in range(1, PAGES + 1):
-        url = f"{api}/repos/{repository}/actions/runs/{run}/jobs?filter=latest&per_page={PAGE}&page={page}"
-        jobs = _get(url, token)
-        yield from jobs
+        path = f"{rest.repository}/actions/runs/{run}/jobs?filter=latest&per_page={PAGE}&page={page}"
+        found = rest.get(path)
+        jobs = found.get("jobs") if isinstance(found, dict) else None
+        if not isinstance(jobs, list):
+            raise EvidenceError(f"GitHub's API: {path}: no jobs in the answer")
+        yield from (job for job in jobs if isinstance(job, dict))
         if len(jobs) < PAGE:
             return
-    raise EvidenceError(f"earlier attempts: more than {PAGE * PAGES} jobs")
-
-
-def _get(url: str, token: str) -> Sequence[Mapping[str, Any]]:
-    if not url.startswith(("https://", "http://")):
-        raise EvidenceError(f"earlier attempts: GITHUB_API_URL is no address: {url}")
-    request = urllib.request.Request(  # noqa: S310  (only the two schemes above)
-        url, headers={"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-            jobs = json.loads(answer.read(LIMIT))["jobs"]
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise EvidenceError(f"earlier attempts: {url} does not answer: {error}") from None
-    return [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
+    raise EvidenceError(f"GitHub's API: more than {PAGE * PAGES} jobs")
 
 
 def results(text: str) -> dict[str, str]:
