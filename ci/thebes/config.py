@@ -52,6 +52,17 @@ class Quarantine(Section, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Baseline(Section, frozen=True, kw_only=True):
+    """Findings that are known and do not fail a check until `expires`: those of `rule` in files that `file`, a glob,
+    matches; findings without a file are matched by an empty one."""
+
+    rule: str
+    file: str
+    owner: str
+    expires: dt.date
+    reason: str = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything that can be configured. Durations stand as in `target = "2m"`."""
 
@@ -68,6 +79,7 @@ class Config(Section, frozen=True, kw_only=True):
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
+    baseline: tuple[Baseline, ...] = ()
     history: str | None = None
     plan: PlanConfig = PlanConfig()
     max_tasks: int = 256
@@ -121,9 +133,10 @@ def _refuse_unknown(table: Any, where: str) -> None:
     for name, gate in gates.items() if isinstance(gates, dict) else ():
         _known_keys(gate, GateConfig, f"{where}.gates.{name}")
     _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
-    entries = table.get("quarantine", [])
-    for entry in entries if isinstance(entries, list) else ():
-        _known_keys(entry, Quarantine, f"{where}.quarantine")
+    for name, kind in (("quarantine", Quarantine), ("baseline", Baseline)):
+        entries = table.get(name, [])
+        for entry in entries if isinstance(entries, list) else ():
+            _known_keys(entry, kind, f"{where}.{name}")
 
 
 def _known_keys(table: Any, kind: type[Section], where: str) -> None:

@@ -3,8 +3,11 @@
 import datetime as dt
 from collections.abc import Mapping
 
-from thebes.config import Config, Quarantine
+from thebes.config import Baseline, Config, Quarantine
 from thebes.model import Value
+from thebes.plan.groups import matches
+
+from .facts import FindingFact
 
 
 class Policy(Value, frozen=True, kw_only=True):
@@ -13,6 +16,7 @@ class Policy(Value, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     coverage: dict[tuple[str, str], float] = {}
     quarantine: tuple[Quarantine, ...] = ()
+    baseline: tuple[Baseline, ...] = ()
     relaxed: tuple[str, ...] = ()
 
 
@@ -27,6 +31,7 @@ def policy(configs: Mapping[str, Config]) -> Policy:
             if settings.coverage is not None
         },
         quarantine=tuple(entry for config in configs.values() for entry in config.quarantine),
+        baseline=tuple(entry for config in configs.values() for entry in config.baseline),
     )
 
 
@@ -49,16 +54,34 @@ def from_base(base: Policy, change: Policy) -> Policy:
         if old.expires < entry.expires:
             relaxed.append(f"quarantine of {entry.test} extended from {old.expires} to {entry.expires}")
         kept.append(old if old.expires < entry.expires else entry)
+    known = []
+    for finding in change.baseline:
+        before = next((one for one in base.baseline if (one.rule, one.file) == (finding.rule, finding.file)), None)
+        if before is None:
+            relaxed.append(f"{finding.rule} in {finding.file} put into the baseline")
+            continue
+        if before.expires < finding.expires:
+            relaxed.append(f"baseline of {finding.rule} in {finding.file} extended to {finding.expires}")
+        known.append(before if before.expires < finding.expires else finding)
     return Policy(
         required=tuple(dict.fromkeys((*base.required, *change.required))),
         coverage=coverage,
         quarantine=tuple(kept),
+        baseline=tuple(known),
         relaxed=tuple(relaxed),
     )
 
 
 def quarantined(policy: Policy, test: str, today: dt.date) -> bool:
     return any(_covers(entry, test) and today <= entry.expires for entry in policy.quarantine)
+
+
+def baselined(policy: Policy, finding: FindingFact, today: dt.date) -> bool:
+    """Somebody owns up to the finding, and the day until which has not passed."""
+    return any(
+        entry.rule == finding.rule and matches(finding.file, entry.file) and today <= entry.expires
+        for entry in policy.baseline
+    )
 
 
 def _covers(entry: Quarantine, test: str) -> bool:

@@ -13,6 +13,8 @@ from thebes.model import Closing, Collected, Finish, Outcome, Plan, Task, TaskKi
 
 from .records import Facts
 
+# Notes that say more of a check than its exit code does.
+EXPLAINED = frozenset({"not-started", "check-findings", "check-broken"})
 # Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
 DELIBERATE = ("maxfail", "fail-fast")
 PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
@@ -62,6 +64,8 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
 
 
 def _noted(task: Task, code: str) -> str:
+    if code in {"check-findings", "check-broken"}:
+        return " ".join(task.command)
     return task.command[0] if code == "not-started" and task.command else task.id
 
 
@@ -114,7 +118,7 @@ def _closing_problems(task: Task, facts: Facts) -> Iterable[Problem]:
 
 def _check_problems(task: Task, facts: Facts) -> Iterable[Problem]:
     closing = facts.closing
-    if closing is None or closing.stopped or any(note.code == "not-started" for note in facts.notes):
+    if closing is None or closing.stopped or any(note.code in EXPLAINED for note in facts.notes):
         return
     name = " ".join(task.command)
     if closing.signal:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from thebes.checks.presets import PRESETS
 from thebes.codec import digest
 from thebes.config import Config, GateConfig, seconds
 from thebes.errors import InputError
@@ -161,7 +162,7 @@ class _Part:
 
     def checks(self) -> int:
         """Tasks that are no shards."""
-        return sum(len(self.config.gates.get(gate, GateConfig()).checks) for gate in self._chosen())
+        return sum(len(expanded(gate, self.config.gates.get(gate, GateConfig()).checks)) for gate in self._chosen())
 
     def project(self) -> Project:
         given = self.input
@@ -240,7 +241,7 @@ class _Part:
             )
 
     def _check_tasks(self, gate: str, suite: str, checks: Sequence[str]) -> Iterable[Task]:
-        commands = [_command(check, gate) for check in checks]
+        commands = [_command(check, gate) for check in expanded(gate, checks)]
         names = unique([" ".join(command[:2]) for command in commands], fallback="check", end="")
         for index, (command, name) in enumerate(zip(commands, names, strict=True), 1):
             yield Task(
@@ -253,6 +254,13 @@ class _Part:
                 of=len(commands),
                 command=command,
             )
+
+
+def expanded(gate: str, checks: Sequence[str]) -> list[str]:
+    """The checks, with the word `default` replaced by what it stands for in this gate."""
+    if "default" in checks and gate not in PRESETS:
+        raise InputError(f"tool.thebes.gates.{gate}.checks: there are defaults for {', '.join(PRESETS)} only")
+    return [one for check in checks for one in (PRESETS[gate] if check == "default" else (check,))]
 
 
 def _command(check: str, gate: str) -> tuple[str, ...]:

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
+from thebes.checks import Adapted, adapt, failing
+from thebes.checks.findings import listed
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, child_environment
@@ -90,20 +94,37 @@ def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[]
     if stop.reason:  # asked to stop before it began
         return End(exit=0, signal=None, stopped=stop.reason, seconds=0.0)
     environment = child_environment(attempt.environment, attempt.interpreter.path)
+    adapted = adapt(task.command, attempt.folder)
     if task.kind == TaskKind.PYTEST:
         instructions = attempt.folder / "shard.json"
         instructions.write_text(json.dumps(shard_instructions(plan, project, suite, task, attempt)), "utf-8")
         command = pytest_command(project, suite, attempt, instructions)
         environment["COVERAGE_FILE"] = str(attempt.folder / COVERAGE)
     else:
-        command = list(task.command)
+        command = adapted.command
         del environment["THEBES_PARENT"]
     folder = attempt.repository / project.path
     try:
-        return run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
+        end = run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
     except OSError as error:
         record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
         return End(exit=127, signal=None, stopped=None, seconds=0.0)
+    if not end.stopped and not end.signal:
+        _put_findings(adapted, end, attempt.folder / OUTPUT, folder, record)
+        tick()  # shows what was added to the output
+    return end
+
+
+def _put_findings(adapted: Adapted, end: End, output: Path, folder: Path, record: Record) -> None:
+    """What a check found, and the reason that this is."""
+    found = failing(adapted, end.exit, output, folder)
+    for finding in found.findings:
+        record.put("finding", **{key: value for key, value in msgspec.to_builtins(finding).items() if key != "kind"})
+    if found.code:
+        record.put("note", code=found.code, text=found.text)
+    if adapted.report:
+        with output.open("a", encoding="utf-8") as file:
+            file.write(listed(found.findings))
 
 
 def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
