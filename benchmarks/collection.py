@@ -59,6 +59,7 @@ def shard_commands(folder: Path, scratch: Path) -> list[list[str]]:
             "gate": "unit",
             "default_gate": "unit",
             "claims": {},
+            "together": [],
             "marker": None,
             "maxfail": None,
             "index": task["index"] - 1,

@@ -71,12 +71,12 @@ def _frame(db: sqlite3.Connection) -> None:
         wave = 3 if suite.startswith("integration") else 1
         shard = number // len(SUITES) + 1
         db.execute(
-            "INSERT INTO task VALUES (?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO task VALUES (?,?,?,?,?,?,?,?,?,1)",
             (name, suite, "pytest", wave, shard, TASKS // len(SUITES), 60.0, "[]", 1),
         )
         began, seconds = BEGAN + number, 55.0 + number % 9
         db.execute(
-            "INSERT INTO task_attempt VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO task_attempt VALUES (?,?,?,?,?,?,?,?,?,?,?,0)",
             (name, 1, 1, 1, None, None, began, seconds, "{}", "= 40 failed =", f"{name}/record"),
         )
         db.executemany(

@@ -29,7 +29,7 @@ def schema(name: str) -> dict[str, Any]:
     for struct in VERSIONED & found["$defs"].keys():
         definition = found["$defs"][struct]
         definition["properties"]["schema"] = {"const": FORMAT}
-        definition["required"] = ["schema", *definition["required"]]
+        definition["required"] = ["schema", *(name for name in definition["required"] if name != "schema")]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **found}
 
 

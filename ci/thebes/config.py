@@ -14,6 +14,8 @@ from .errors import InputError
 from .model import GATES
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
+SHIPPED = ("postgres", "redis")
+SOURCES = ("url", "path", "docker", "embedded")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -25,22 +27,41 @@ T = TypeVar("T", bound=Section)
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
-    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands.
-    `changes`: globs of files; a change of none of them skips the gate."""
+    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
+    `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
+    suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
     checks: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    test_limit: str | None = None
+    services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+
+
+class ServiceConfig(Section, frozen=True, kw_only=True):
+    """A service: one that ships, adjusted, or one from a compose file. See docs/services.md."""
+
+    sources: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    limit: str = "60s"
+    image: str | None = None
+    compose: str | None = None
+    service: str | None = None
+    port: int | None = None
+    url: str | None = None
 
 
 class PlanConfig(Section, frozen=True, kw_only=True):
     """What the planner keeps in one piece. `whole`: files that are never cut. `together`: "class" and "module" are
-    never cut; a glob's files share a shard."""
+    never cut; a glob's files share a shard, and so do the tests with a marker, "@name". `serial`: files that run
+    alone. `runner_speeds`: of the machines, the first shard for the first; 1 is the one that took the timings."""
 
     whole: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
+    serial: tuple[str, ...] = ()
+    runner_speeds: tuple[float, ...] = ()
 
 
 class Quarantine(Section, frozen=True, kw_only=True):
@@ -73,11 +94,14 @@ class Config(Section, frozen=True, kw_only=True):
     shards: int | None = None
     max_shards: int = 32
     target: str | None = None
-    job_start: str = "15s"
+    job_start: str | None = None
     workers: str | None = None
     task_limit: str = "2h"
+    test_limit: str | None = None
+    collect_limit: str | None = None
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
+    services: dict[str, ServiceConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
     baseline: tuple[Baseline, ...] = ()
     history: str | None = None
@@ -111,6 +135,8 @@ def parse(text: str, source: str) -> Config:
     _refuse_unknown(table, f"{source}: tool.thebes")
     for name, gate in table.get("gates", {}).items():  # apart, because msgspec does not tell the gate's name
         _convert(gate, GateConfig, f"{source}: tool.thebes.gates.{name}")
+    for name, service in table.get("services", {}).items():
+        _convert(service, ServiceConfig, f"{source}: tool.thebes.services.{name}")
     config = _convert(table, Config, f"{source}: tool.thebes")
     _refuse_values(config, f"{source}: tool.thebes")
     return config
@@ -132,6 +158,11 @@ def _refuse_unknown(table: Any, where: str) -> None:
     _known_names(gates, GATES, f"{where}.gates")
     for name, gate in gates.items() if isinstance(gates, dict) else ():
         _known_keys(gate, GateConfig, f"{where}.gates.{name}")
+    services = table.get("services", {})
+    if not isinstance(services, dict):
+        raise InputError(f"{where}.services: expected a table, found {services!r}")
+    for name, service in services.items():
+        _known_keys(service, ServiceConfig, f"{where}.services.{name}")
     _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
     for name, kind in (("quarantine", Quarantine), ("baseline", Baseline)):
         entries = table.get(name, [])
@@ -161,10 +192,16 @@ def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
         _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
+        if gate_config.test_limit is not None:
+            limit(gate_config.test_limit, f"{where}.gates.{name}.test-limit")
         if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
             raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
     _refuse_numbers(config, where)
     _refuse_plan(config.plan, f"{where}.plan")
+    for name, service in config.services.items():
+        _refuse_service(name, service, f"{where}.services.{name}")
+    for name, gate_config in config.gates.items():
+        _refuse_wanted(gate_config.services, (*SHIPPED, *config.services), f"{where}.gates.{name}.services")
     for version in config.python:
         python(version, f"{where}.python")
     _refuse_projects(config.projects, f"{where}.projects")
@@ -198,10 +235,56 @@ def _refuse_numbers(config: Config, where: str) -> None:
     ):
         if text is not None:
             seconds(text, f"{where}.{key}")
+    for key, text in (("test-limit", config.test_limit), ("collect-limit", config.collect_limit)):
+        if text is not None:
+            limit(text, f"{where}.{key}")
     if config.price_per_minute is not None and config.price_per_minute < 0:
         raise InputError(f"{where}.price-per-minute: {config.price_per_minute:g} is less than nothing")
     if config.workers is not None:
         workers(config.workers, f"{where}.workers")
+
+
+def _refuse_service(name: str, config: ServiceConfig, where: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
+        raise InputError(f"{where}: {name!r} is not a name of small letters, digits, _ and -")
+    for source in config.sources:
+        _known_name(source, SOURCES, f"{where}.sources")
+    for variable in config.variables:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,100}", variable):
+            raise InputError(f"{where}.variables: {variable!r} is not the name of an environment variable")
+    seconds(config.limit, f"{where}.limit")
+    own = {"compose": config.compose, "port": config.port, "url": config.url}
+    if name in SHIPPED:
+        if told := [key for key, value in own.items() if value is not None]:
+            raise InputError(f"{where}.{told[0]}: not for {name}, which ships; give yours another name")
+        return
+    if config.image is not None:
+        raise InputError(f"{where}.image: only for {' and '.join(SHIPPED)}; the compose file names yours")
+    if missing := [key for key, value in own.items() if value is None]:
+        raise InputError(f"{where}: without {missing[0]}; a service needs {', '.join(own)}")
+    if not 1 <= (config.port or 0) <= 65535:
+        raise InputError(f"{where}.port: {config.port} is not between 1 and 65535")
+    _refuse_url(config.url or "", f"{where}.url")
+
+
+def _refuse_url(url: str, where: str) -> None:
+    try:
+        url.format(host="", port=0)
+    except (LookupError, ValueError, AttributeError, TypeError):
+        raise InputError(f"{where}: {url!r} has other places than {{host}} and {{port}}") from None
+    if "{port}" not in url:
+        raise InputError(f"{where}: {url!r} is without the place {{port}}")
+
+
+def _refuse_wanted(wanted: tuple[str, ...] | dict[str, tuple[str, ...]], known: Sequence[str], where: str) -> None:
+    for name in wanted:
+        _known_name(name, known, where)
+    for name, versions in wanted.items() if isinstance(wanted, dict) else ():
+        if not versions or len(set(versions)) < len(versions):
+            raise InputError(f"{where}.{name}: expected different versions, found {list(versions)!r}")
+        for version in versions:
+            if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]{0,40}", version):
+                raise InputError(f'{where}.{name}: {version!r} is not a version such as "16"')
 
 
 def _refuse_plan(config: PlanConfig, where: str) -> None:
@@ -209,8 +292,11 @@ def _refuse_plan(config: PlanConfig, where: str) -> None:
         if re.fullmatch(r"\w+", entry) and entry not in {"class", "module"}:
             raise InputError(
                 f'{where}.together: {entry!r} is neither "class" nor "module" nor a glob of files;'
-                f" a folder is written with a slash, {entry + '/'!r}"
+                f" a folder is written with a slash, {entry + '/'!r}, a marker with an at sign, {'@' + entry!r}"
             )
+    for speed in config.runner_speeds:
+        if not 0.01 <= speed <= 100:
+            raise InputError(f"{where}.runner-speeds: {speed:g} is not between 0.01 and 100; 1 is the usual machine")
 
 
 def seconds(text: str, where: str) -> float:
@@ -219,6 +305,11 @@ def seconds(text: str, where: str) -> float:
     if not match or not (value := float(match[1]) * UNITS[match[2]]):
         raise InputError(f'{where}: {text!r} is not a duration; expected a number with its unit, as in "90s" or "2m"')
     return value
+
+
+def limit(text: str, where: str) -> float | None:
+    """As `seconds`, or None for "none". InputError names `where`."""
+    return None if text.strip() == "none" else seconds(text, where)
 
 
 def workers(text: str, where: str) -> str:

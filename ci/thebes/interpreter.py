@@ -12,15 +12,16 @@ from pathlib import Path
 from .errors import InputError
 from .model import Value
 
+# _pytest knows its version without importing the rest, which would take as long as starting a task.
 PROBE = """
 import sys
 python = "python %d.%d" % sys.version_info[:2]
 try:
-    import pytest
+    import _pytest
 except ImportError:
     print(python, "without pytest")
 else:
-    print(python, "pytest", pytest.__version__)
+    print(python, "pytest", _pytest.__version__)
 """
 ANSWER = re.compile(r"^python (3\.\d+) (?:without pytest|pytest (\d+\.\S*))$", re.MULTILINE)
 OLDEST_PYTEST = 8

@@ -89,7 +89,9 @@ class Piece(Value, frozen=True, kw_only=True):
 
 class Project(Value, frozen=True, kw_only=True):
     """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders.
-    `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent."""
+    `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent;
+    `parallel`: they start xdist workers. `together`: what stays in one shard although no past run knows it: "class",
+    "@marker"."""
 
     path: str
     rootdir: str
@@ -98,6 +100,8 @@ class Project(Value, frozen=True, kw_only=True):
     claims: dict[str, tuple[str, ...]] = {}
     measured: bool = False
     fail_under: float | None = None
+    parallel: bool = False
+    together: tuple[str, ...] = ()
 
 
 class Suite(Value, frozen=True, kw_only=True):
@@ -113,7 +117,9 @@ class Suite(Value, frozen=True, kw_only=True):
 
 
 class Task(Value, frozen=True, kw_only=True):
-    """One job's worth of work of one suite. A pytest task is shard `index` (from 1) of `of`."""
+    """One job's worth of work of one suite. A pytest task is shard `index` (from 1) of `of`; one that is `alone`
+    has no workers, and nothing else runs on its machine meanwhile. `speed`: of the machine that it is meant for,
+    which `estimate` counts in."""
 
     id: str
     suite: str
@@ -124,6 +130,8 @@ class Task(Value, frozen=True, kw_only=True):
     of: int = 1
     pieces: tuple[Piece, ...] = ()
     command: tuple[str, ...] = ()
+    alone: bool = False
+    speed: float = 1.0
 
 
 class Skip(Value, frozen=True, kw_only=True):
@@ -165,19 +173,21 @@ class Line(Value, frozen=True, tag_field="kind", kw_only=True):
 
 
 class Header(Line, frozen=True, tag="header", kw_only=True):
-    """First line, written before anything runs."""
+    """First line, written before anything runs. `waited`: seconds that the job took before it came to the task
+    (checkout, installing); 0 where nobody said when it began."""
 
-    schema: int = FORMAT
+    schema: int
     plan: str
     task: str
     attempt: int
     commit: str
     at: float
     environment: dict[str, str] = {}
+    waited: float = 0.0
 
 
 class Session(Line, frozen=True, tag="session", kw_only=True):
-    """pytest has been configured, in the process or worker that collects."""
+    """pytest has been configured, in the process or worker that collects. `maxfail` is what holds in it."""
 
     python: str
     pytest: str
@@ -185,17 +195,37 @@ class Session(Line, frozen=True, tag="session", kw_only=True):
     inipath: str | None
     plugins: dict[str, str]
     worker: str = ""
+    maxfail: int = 0
+
+
+class Process(Line, frozen=True, tag="process", kw_only=True):
+    """A process began that runs tests: pytest itself, or a worker of xdist."""
+
+    pid: int
+    worker: str = ""
+    at: float
+
+
+class Collecting(Line, frozen=True, tag="collecting", kw_only=True):
+    """The import of a file begins."""
+
+    file: str
+    at: float
+    worker: str = ""
 
 
 class Collected(Line, frozen=True, tag="collected", kw_only=True):
     """A file of this shard was collected. `ids` are all its tests without the file's key, before deselection;
-    `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection."""
+    `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection;
+    `groups`: position → what the test shares a shard with, for those that have an `xdist_group` or a marker that
+    the configuration keeps together."""
 
     file: str
     ids: tuple[str, ...]
     own: tuple[int, ...] | None = None
     seconds: float = 0.0
     worker: str = ""
+    groups: dict[int, str] = {}
 
 
 class Deselected(Line, frozen=True, tag="deselected", kw_only=True):
@@ -230,10 +260,12 @@ class Note(Line, frozen=True, tag="note", kw_only=True):
 
 
 class Start(Line, frozen=True, tag="start", kw_only=True):
-    """A test begins."""
+    """A test begins. `limit`: the seconds that each attempt may take, set-up and teardown included; 0: no limit."""
 
     id: str
     at: float
+    limit: float = 0.0
+    worker: str = ""
 
 
 class Phase(Line, frozen=True, tag="phase", kw_only=True):
@@ -263,12 +295,28 @@ class End(Line, frozen=True, tag="end", kw_only=True):
     rerun: bool = False
 
 
+class Limit(Line, frozen=True, tag="limit", kw_only=True):
+    """A test went over a limit: this attempt of it failed, whatever its end says. `what`: time or memory."""
+
+    id: str
+    what: str
+    at: float
+    worker: str = ""
+
+
 class Crash(Line, frozen=True, tag="crash", kw_only=True):
-    """A worker died. `id` is the test that it was running."""
+    """A process died. `id` is the test that it was running; empty: none."""
 
     id: str
     text: str
     worker: str = ""
+
+
+class Resume(Line, frozen=True, tag="resume", kw_only=True):
+    """The pytest session died, and another begins with what is left. `done` tests have ended before."""
+
+    at: float
+    done: int
 
 
 class Sample(Line, frozen=True, tag="sample", kw_only=True):
@@ -319,6 +367,8 @@ class Closing(Line, frozen=True, tag="closing", kw_only=True):
 RecordLine = (
     Header
     | Session
+    | Process
+    | Collecting
     | Collected
     | Deselected
     | Renamed
@@ -327,7 +377,9 @@ RecordLine = (
     | Start
     | Phase
     | End
+    | Limit
     | Crash
+    | Resume
     | Sample
     | Finding
     | Finish

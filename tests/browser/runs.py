@@ -40,8 +40,12 @@ class Run:
         self.suite(SUITE, "unit", project, services)
 
     def add(self, table: str, *values: object) -> None:
+        """A row of the first columns; those that follow have their defaults."""
+        columns = [name for (name,) in self.db.execute("SELECT name FROM pragma_table_info(?)", (table,))][
+            : len(values)
+        ]
         places = ",".join("?" * len(values))
-        self.db.execute(f"INSERT INTO {table} VALUES ({places})", values)  # noqa: S608
+        self.db.execute(f"INSERT INTO {table} ({','.join(columns)}) VALUES ({places})", values)  # noqa: S608
 
     def suite(self, suite: str, gate: str, project: str = ".", services: str = "{}") -> None:
         self.add("suite", suite, project, gate, suite.rpartition("py")[2], services)

@@ -1,6 +1,8 @@
 """Every row of the table in docs/configuration.md: who wins against a project's own `addopts`, by real runs."""
 
+import json
 import re
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -127,7 +129,9 @@ def _dist_by_group(project: Project) -> None:
 @row("--dist each")
 def _dist_each(project: Project) -> None:
     assert run(project, "-n 2 --dist each").exit == 3
-    assert all("--dist each runs every test in every worker" in one for one in project.reasons()["shard-refused"])
+    refused = project.reasons()
+    assert refused.keys() == {"shard-refused"}
+    assert all("--dist each runs every test in every worker" in one for one in refused["shard-refused"])
     assert project.outcomes() == {}
 
 
@@ -252,7 +256,9 @@ def _failed_first(project: Project) -> None:
 @row("--keep-duplicates")
 def _keep_duplicates(project: Project) -> None:
     assert run(project, "--keep-duplicates").exit == 3
-    assert all("--keep-duplicates runs tests more than once" in one for one in project.reasons()["shard-refused"])
+    refused = project.reasons()
+    assert refused.keys() == {"shard-refused"}
+    assert all("--keep-duplicates runs tests more than once" in one for one in refused["shard-refused"])
     assert project.outcomes() == {}
 
 
@@ -290,3 +296,23 @@ def test_every_row_of_the_table_is_tested() -> None:
     table = text.partition("| in `addopts` |")[2].partition("\n\n")[0]
     documented = [", ".join(re.findall(r"`([^`]+)`", line.split("|")[1])) for line in table.splitlines()[2:]]
     assert documented == list(ROWS)
+
+
+@pytest.mark.parametrize("place", ["PYTEST_ADDOPTS", "args"])
+def test_options_count_wherever_they_stand(place: str, project: Project) -> None:
+    project.write(FILES | FAILING)
+    options = ["-k", "not test_d", "--lf", "--cov=pkg", "--cov-report=xml"]
+    in_args = f"[tool.thebes]\nargs = {json.dumps(options)}" if place == "args" else ""
+    run(project, "", more=in_args, shards=1)
+    environment = {"PYTEST_ADDOPTS": shlex.join(options)} if place == "PYTEST_ADDOPTS" else {}
+    assert project.run("--shards", "1", env=environment).exit == 1
+    assert project.outcomes() == {A: "passed", B: "passed", C: "failed"}
+    assert deselected(project) == [D]
+    assert percent(project) == 100
+    assert not (project.root / "coverage.xml").exists()
+
+
+def test_maxfail_in_args_holds_for_each_shard(project: Project) -> None:
+    project.write(FILES | FAILING)
+    assert run(project, "", more='[tool.thebes]\nargs = ["-x"]', shards=1).exit == 1
+    assert project.outcomes() == PASSED | {C: "failed", D: "cancelled"}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 from support.project import Project
 
@@ -90,3 +91,69 @@ def test_a_renamed_file_keeps_its_times_and_a_run_is_held_against_its_plan(proje
     assert ", estimated " in done.stderr
     (estimate,) = project.query("SELECT estimate FROM task")[0]
     assert estimate > 0.05  # the start of Python and of pytest is part of it
+
+
+GROUPED = """
+import time
+import pytest
+{tests}
+"""
+GROUP = "@pytest.mark.xdist_group('db')\ndef test_{0}(): time.sleep(0.05)\n"
+MARKED = "@pytest.mark.broker\ndef test_{0}(): time.sleep(0.05)\n"
+FREE = "def test_{0}(): time.sleep(0.05)\n"
+
+
+def test_groups_and_markers_stay_together_also_where_they_are_new(project: Project) -> None:
+    tests = [GROUP.format(n) for n in (0, 7)] + [MARKED.format(n) for n in (1, 6)] + [FREE.format(n) for n in (2, 3, 4)]
+    options = '[tool.pytest.ini_options]\nmarkers = ["broker"]\n[tool.thebes.plan]\ntogether = ["@broker"]\n'
+    project.write({"pyproject.toml": options, "tests/test_a.py": GROUPED.format(tests="\n".join(tests))})
+    assert project.run("--shards", "1").exit == 0
+    # The file is cut now; five tests of each group that no plan has seen could go anywhere by their hash.
+    tests += [GROUP.format(f"new_db_{n}") for n in range(5)] + [MARKED.format(f"new_broker_{n}") for n in range(5)]
+    project.write({"tests/test_a.py": GROUPED.format(tests="\n".join(tests))})
+    assert project.run("--shards", "3").exit == 0
+    homes = dict(project.query("SELECT id, task FROM test"))
+    assert len(homes) == 17
+    assert len(set(homes.values())) == 3
+    for names in (("0", "7", *(f"new_db_{n}" for n in range(5))), ("1", "6", *(f"new_broker_{n}" for n in range(5)))):
+        assert len({homes[f"tests/test_a.py::test_{name}"] for name in names}) == 1
+
+
+def test_serial_files_run_last_alone_and_without_workers(project: Project) -> None:
+    project.write(
+        {
+            "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-n 2'\n"
+            "[tool.thebes.plan]\nserial = ['tests/ports']\n",
+            "tests/ports/test_p.py": "def test_one(): pass\ndef test_two(): pass\n",
+            "tests/test_a.py": "def test_a(): pass\n",
+            "tests/test_b.py": "def test_b(): pass\n",
+        }
+    )
+    told = project.thebes("plan", "--shards", "2", "--out", "plan.json", "--explain").stdout
+    assert "-3of3: " in told
+    assert "1 file alone on its machine" in told
+    assert project.run("--shards", "2", "--workers", "2").exit == 0
+    workers = dict(project.query("SELECT id, worker FROM test"))
+    assert {test for test, worker in workers.items() if not worker} == {
+        "tests/ports/test_p.py::test_one",
+        "tests/ports/test_p.py::test_two",
+    }
+    began = dict(project.query("SELECT task, began FROM task_attempt"))
+    ended = dict(project.query("SELECT task, began + seconds FROM task_attempt"))
+    alone = f"unit-py3.{sys.version_info.minor}-3of3"
+    assert began[alone] >= max(ended[task] for task in ended if task != alone)
+
+
+def test_what_a_job_took_before_its_task_is_measured(project: Project) -> None:
+    project.write({"tests/test_a.py": "def test_a(): pass\n"})
+    plan = project.root / "plan.json"
+    assert project.thebes("plan", "--out", str(plan)).exit == 0
+    for number, (said, found) in enumerate((("", 0), ("nonsense", 0), ("-1", 0), (str(time.time() - 40), 40)), 1):
+        done = project.thebes(
+            *("task", "--plan", str(plan), "1/1", "--out", str(project.root / "records"), "--attempt", str(number)),
+            env={"THEBES_JOB_BEGAN": said},
+        )
+        assert done.exit == 0
+        record = project.root / "records" / f"thebes-unit-py3.{sys.version_info.minor}-1of1-a{number}" / "record.jsonl"
+        header = json.loads(record.read_bytes().partition(b"\n")[0])
+        assert found <= header["waited"] < found + 30

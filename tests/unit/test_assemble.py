@@ -4,6 +4,7 @@ import random
 import re
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -163,3 +164,82 @@ def test_a_word_that_means_nothing_to_the_planner_is_refused() -> None:
     with pytest.raises(InputError, match="'clas' is neither"):
         parse('[tool.thebes.plan]\ntogether = ["clas"]', "pyproject.toml")
     assert parse('[tool.thebes.plan]\ntogether = ["class", "db/"]', "").plan.together == ("class", "db/")
+
+
+def test_each_combination_of_service_versions_is_a_suite() -> None:
+    gate = GateConfig(services={"postgres": ("16", "18"), "redis": ("7",)}, checks=("true",))
+    config = Config(gates={"database": gate, "integration": GateConfig(services=("redis",))}, max_tasks=9)
+    names = ["tests/database/test_a.py", "tests/database/test_b.py", "tests/integration/test_c.py"]
+    plan = assemble([project(names, config, ())], Choice(shards=4, pythons=("3.11", "3.12")), "c0ffee")
+    assert {suite.id: suite.services for suite in plan.suites} == {
+        "database-py3.11-postgres16-redis7": {"postgres": "16", "redis": "7"},
+        "database-py3.11-postgres18-redis7": {"postgres": "18", "redis": "7"},
+        "database-py3.12-postgres16-redis7": {"postgres": "16", "redis": "7"},
+        "database-py3.12-postgres18-redis7": {"postgres": "18", "redis": "7"},
+        "integration-py3.11": {"redis": ""},
+        "integration-py3.12": {"redis": ""},
+    }
+    assert len(plan.tasks) <= 9, "a budget counts every combination"
+    assert [task.suite for task in plan.tasks if task.command] == ["database-py3.11-postgres16-redis7"]
+    with pytest.raises(InputError, match="max-tasks"):
+        assemble(
+            [project(names, msgspec.structs.replace(config, max_tasks=6), ())], Choice(pythons=("3.11", "3.12")), "c"
+        )
+
+
+def test_serial_files_are_one_more_task_that_runs_alone() -> None:
+    names = ["tests/test_a.py", "tests/test_b.py", "tests/ports/test_c.py", "tests/ports/test_d.py"]
+    runs = ({f"{name}::test_it": 3.0 for name in names},)
+    config = Config(plan=PlanConfig(serial=("tests/ports/**",)), max_tasks=4)
+    plan = assemble([project(names, config, runs)], Choice(shards=2), "")
+    whole_and_disjoint(plan, names)
+    assert [(task.id, task.alone, len(task.pieces)) for task in plan.tasks] == [
+        ("unit-py3.12-1of3", False, 1),
+        ("unit-py3.12-2of3", False, 1),
+        ("unit-py3.12-3of3", True, 2),
+    ]
+    every = Config(plan=PlanConfig(serial=("**",)))
+    assert [task.alone for task in assemble([project(names, every, runs)], Choice(shards=2), "").tasks] == [True]
+    with pytest.raises(InputError, match="max-tasks"):
+        assemble([project(names, Config(plan=config.plan, max_tasks=1), runs)], Choice(shards=2), "")
+
+
+def test_a_faster_machine_gets_more_and_every_estimate_is_its_own_machine_s() -> None:
+    names = [f"tests/test_{n}.py" for n in range(40)]
+    runs = ({f"{name}::test_it": 1.0 for name in names},)
+    config = Config(plan=PlanConfig(runner_speeds=(0.5, 2.0, 1.5)))
+    plan = assemble([project(names, config, runs)], Choice(), "")
+    whole_and_disjoint(plan, names)
+    assert [(task.speed, len(task.pieces)) for task in plan.tasks] == [(0.5, 5), (2.0, 20), (1.5, 15)]
+    assert all(task.estimate == pytest.approx(10.0, rel=0.05) for task in plan.tasks)
+    two = assemble([project(names, config, runs)], Choice(shards=2), "")
+    assert [task.speed for task in two.tasks] == [2.0, 1.5]  # the slowest machine gets nothing
+    soon = assemble([project(names, msgspec.structs.replace(config, job_start="1s"), runs)], Choice(target=13.0), "")
+    assert [task.speed for task in soon.tasks] == [2.0, 1.5]
+    few = msgspec.structs.replace(config, max_tasks=2)
+    assert [task.speed for task in assemble([project(names, few, runs)], Choice(), "").tasks] == [2.0, 1.5]
+    with pytest.raises(InputError, match="3 speeds for 4 shards"):
+        assemble([project(names, config, runs)], Choice(shards=4), "")
+
+
+def test_groups_of_the_history_share_a_shard() -> None:
+    names = ["tests/test_a.py", "tests/test_b.py"]
+    runs = ({f"{name}::test_{n}": 1.0 for name in names for n in range(8)},)
+    together = {f"{name}::test_{n}": "@db" for name in names for n in range(2)}
+    given = msgspec.structs.replace(project(names, Config(), runs), groups=together)
+    plan = assemble([given], Choice(shards=4), "")
+    homes = {test: task.index for task in plan.tasks for piece in task.pieces for test in piece.tests or ()}
+    assert len({homes[test] for test in together}) == 1
+
+
+def test_what_starting_a_job_takes_is_configured_or_measured_or_assumed() -> None:
+    names = [f"tests/test_{n}.py" for n in range(20)]
+    runs = ({f"{name}::test_it": 9.5 for name in names},)
+
+    def shards(config: Config, measured: float | None) -> int:
+        given = msgspec.structs.replace(project(names, config, runs), job_start=measured)
+        return len(assemble([given], Choice(target=65.0), "").tasks)
+
+    assert shards(Config(), None) == shards(Config(), 15.0) == 4
+    assert shards(Config(), 45.0) == 10
+    assert shards(Config(job_start="15s"), 45.0) == 4

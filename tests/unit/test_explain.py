@@ -60,7 +60,7 @@ def test_what_splitting_the_longest_test_would_gain() -> None:
 
 
 def test_other_numbers_of_shards_and_their_price() -> None:
-    view = explain("unit", even(tests=240, shards=4), job_start=15.0, price=0.008)
+    view = explain("unit", even(tests=240, shards=4)._replace(job_start=15.0), price=0.008)
     assert [(each.shards, each.wall, each.cost) for each in view.alternatives] == [
         (2, 135.0, 0.048),
         (4, 75.0, 0.064),

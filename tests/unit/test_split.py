@@ -63,3 +63,19 @@ def test_the_longest_claim_wins() -> None:
     assert gate_of("tests/test_end.py", claims, "quality") == "integration"
     assert gate_of("src/test_a.py", claims, "quality") == "quality"
     assert gate_of("anything", {"contract": ["."]}, "unit") == "contract"
+
+
+def test_an_unknown_test_follows_its_group() -> None:
+    cut = Cut("a.py", [["test_a", "test_b"], ["test_c"]])
+    cut.join({"test_c": "db", "test_new": "db", "test_x": "far", "test_y[1]": "far", "test_y[2]": "far"})
+    assert cut.owner("test_new") == 1
+    assert len({cut.owner(test) for test in ("test_x", "test_y[1]", "test_y[2]")}) == 1
+    assert cut.owner("test_a") == 0
+
+
+@given(pieces, st.text("abc", min_size=1), st.lists(names, min_size=1))
+def test_a_class_that_nobody_knew_stays_whole_where_that_is_asked(
+    planned: list[list[str]], name: str, methods: list[str]
+) -> None:
+    cut = Cut("a.py", planned, whole_classes=True)
+    assert len({cut.owner(f"New{name}::{method}") for method in methods}) == 1

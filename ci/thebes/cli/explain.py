@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 import click
 
 from thebes.codec import encode
-from thebes.config import Config, seconds
-from thebes.plan.explain import Alternative, CutFile, Explanation, SuiteView, Unsure, explain
+from thebes.config import Config
+from thebes.model import Plan
+from thebes.plan.explain import Alone, Alternative, CutFile, Explanation, SuiteView, Unsure, explain
 from thebes.plan.packed import Packed
 
 from .text import amount, clean, lasting
@@ -14,10 +15,10 @@ from .text import amount, clean, lasting
 _SHOWN = 20  # cut files and opened classes, at most
 
 
-def explanation(suites: Mapping[str, Packed], config: Config) -> Explanation:
-    start = seconds(config.job_start, "tool.thebes.job-start")
-    views = (explain(suite, suites[suite], job_start=start, price=config.price_per_minute) for suite in sorted(suites))
-    return Explanation(suites=tuple(views))
+def explanation(plan: Plan, suites: Mapping[str, Packed], config: Config) -> Explanation:
+    views = (explain(suite, suites[suite], price=config.price_per_minute) for suite in sorted(suites))
+    alone = (Alone(task=task.id, seconds=task.estimate, files=len(task.pieces)) for task in plan.tasks if task.alone)
+    return Explanation(suites=tuple(views), alone=tuple(alone))
 
 
 def give(found: Explanation, *, as_json: bool) -> None:
@@ -26,6 +27,8 @@ def give(found: Explanation, *, as_json: bool) -> None:
         click.echo(encode(found), nl=False)
         return
     click.echo("\n\n".join("\n".join(lines(suite)) for suite in found.suites))
+    for each in found.alone:
+        click.echo(f"\n{each.task}: {lasting(each.seconds)}, {amount(each.files, 'file')} alone on its machine")
 
 
 def lines(suite: SuiteView) -> Iterable[str]:

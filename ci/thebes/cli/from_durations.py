@@ -58,7 +58,7 @@ def _give_plan(found: Packed, request: Request) -> None:
         files = amount(len(found.loads), "file")
         say(f"{amount(len(plan.tasks), 'task')}, {files}, the longest about {lasting(longest)}")
     if request.explained:
-        give(explanation({DEFAULT_GATE: found}, Config()), as_json=request.as_json)
+        give(explanation(plan, {DEFAULT_GATE: found}, Config()), as_json=request.as_json)
     elif request.as_json or not request.out:
         click.echo(encoded, nl=False)
 

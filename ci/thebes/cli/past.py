@@ -50,6 +50,8 @@ def _past(runs: Sequence[PastRun], folder: Path) -> Past:
         runs=tuple(run.tests for run in runs),
         overheads=overheads,
         start=next((run.start for run in reversed(runs) if run.start is not None), 0.0),
+        job_start=next((run.job_start for run in reversed(runs) if run.job_start is not None), None),
+        groups=runs[-1].groups if runs else {},
         renamed=_renamed(runs, folder),
     )
 

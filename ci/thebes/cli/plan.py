@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from thebes.codec import encode, write_atomic
-from thebes.config import Config, seconds
+from thebes.config import Config
 from thebes.errors import InputError
 from thebes.model import Plan
-from thebes.plan import Assembled, Choice, assembled
+from thebes.plan import JOB_START, Assembled, Choice, assembled
 from thebes.plan.packed import Wish
 
 from . import options
@@ -72,7 +72,7 @@ def command(
     if out:
         write_atomic(out, encode(found.plan))
     if explained:
-        give(explanation(found.suites, workspace.config), as_json=as_json)
+        give(explanation(found.plan, found.suites, workspace.config), as_json=as_json)
     elif as_json or not out:
         click.echo(encode(found.plan), nl=False)
     if out:
@@ -97,11 +97,10 @@ def _from_durations(
     from .from_durations import Request, from_durations  # noqa: PLC0415  (and nothing that needs a project)
 
     usual = Config()
-    start = seconds(usual.job_start, "tool.thebes.job-start")
     from_durations(
         Request(
             durations=durations,
-            wish=Wish(shards=choice.shards, target=choice.target, job_start=start, most=usual.max_shards),
+            wish=Wish(shards=choice.shards, target=choice.target, job_start=JOB_START, most=usual.max_shards),
             against=against,
             out=out,
             explained=explained,

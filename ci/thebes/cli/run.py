@@ -43,7 +43,8 @@ PLAN = "plan.json"
 @options.history
 @options.interpreter
 @options.pythons
-@options.limit
+@options.task_limit
+@options.test_limit
 @options.base
 @options.as_json
 @options.arguments
@@ -60,6 +61,7 @@ def command(
     interpreter: str | None,
     pythons: tuple[str, ...],
     task_limit: float | None,
+    test_limit: str | None,
     base: str | None,
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
@@ -87,7 +89,7 @@ def command(
     handle_signals(stop)
     numbers = {
         task.id: make_attempt(
-            workspace, plan, task, attempt_folder(folder, task.id, 1), 1, workers, task_limit, maxfail
+            workspace, plan, task, attempt_folder(folder, task.id, 1), 1, workers, task_limit, test_limit, maxfail
         )
         for task in plan.tasks
     }

@@ -4,27 +4,32 @@ import datetime as dt
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
 import click
+import msgspec
 
 from thebes.codec import read_plan
-from thebes.config import seconds
+from thebes.config import Config, GateConfig, limit, seconds
 from thebes.errors import EvidenceError, Exit, InputError
 from thebes.judge import judge_task, read_facts
 from thebes.merge import merge, open_run
 from thebes.model import Plan, Task, TaskKind, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
-from thebes.run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
+from thebes.run import Attempt, End, Limits, Stop, attempt_folder, free_attempt, run_task
 from thebes.run.task import OUTPUT
+from thebes.services import services_of
 
 from . import options
 from .text import clean, lasting, say
 from .workspace import Workspace, processors
 
+LONGEST_WAIT = 6 * 3600.0  # seconds; a hosted job lasts no longer
 EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.INVALID: Exit.EVIDENCE_MISSING}
+COLLECT = 60.0  # the least that a file's import may take where there is a limit for tests only
 
 
 @click.command("task", epilog="Example: exec thebes task --plan plan.json unit-py3.12-1of4 --out artifacts")
@@ -40,7 +45,8 @@ EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.I
 )
 @options.interpreter
 @options.worker_count
-@options.limit
+@options.task_limit
+@options.test_limit
 @options.arguments
 def command(
     task_id: str,
@@ -50,6 +56,7 @@ def command(
     interpreter: str | None,
     workers: str | None,
     task_limit: float | None,
+    test_limit: str | None,
     arguments: tuple[str, ...],
 ) -> int:
     """Run task ID of a plan and leave its record in DIR/thebes-ID-aN. ID may be 1/4 where there is one suite.
@@ -61,7 +68,8 @@ def command(
     task = find_task(plan, task_id, str(plan_path))
     number = attempt or free_attempt(out, task.id)
     folder = attempt_folder(out, task.id, number)
-    here = make_attempt(workspace, plan, task, folder, number, workers, task_limit, arguments=arguments)
+    here = make_attempt(workspace, plan, task, folder, number, workers, task_limit, test_limit, arguments=arguments)
+    here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
     stop = Stop()
     handle_signals(stop)
     end = run_task(plan, task, here, stop, show_output(here.folder / OUTPUT))
@@ -92,6 +100,7 @@ def make_attempt(
     number: int,
     workers: str | None,
     task_limit: float | None,
+    test_limit: str | None,
     maxfail: int | None = None,
     arguments: tuple[str, ...] = (),
 ) -> Attempt:
@@ -109,7 +118,27 @@ def make_attempt(
         maxfail=maxfail,
         arguments=arguments,
         limit=task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
+        limits=limits(workspace.configs[suite.project], suite.gate, test_limit),
+        services=services_of(workspace.configs[suite.project]),
     )
+
+
+def limits(config: Config, gate: str, given: str | None) -> Limits:
+    """What holds for the tests of a gate: what was given, else the gate's, else the project's."""
+    settings = config.gates.get(gate, GateConfig())
+    asked = given or settings.test_limit or config.test_limit
+    test = limit(asked, "test-limit") if asked else None
+    collect = limit(config.collect_limit, "collect-limit") if config.collect_limit else test and max(test, COLLECT)
+    return Limits(test=test, collect=collect)
+
+
+def waited(environment: Mapping[str, str], now: float) -> float:
+    """Seconds since the job began, if a step of it said when; nonsense counts as nothing said."""
+    try:
+        seconds_since = now - float(environment.get("THEBES_JOB_BEGAN", ""))
+    except ValueError:
+        return 0.0
+    return seconds_since if 0 < seconds_since < LONGEST_WAIT else 0.0
 
 
 def handle_signals(stop: Stop) -> None:

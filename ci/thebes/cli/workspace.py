@@ -36,6 +36,8 @@ class Past(Value, frozen=True, kw_only=True):
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
     start: float = 0.0
+    job_start: float | None = None
+    groups: Mapping[str, str] = {}
     renamed: Mapping[str, str] = {}
 
 
@@ -79,6 +81,8 @@ class Workspace:
             job_start=root.job_start,
             price_per_minute=root.price_per_minute,
             interpreter=own.interpreter or root.interpreter,
+            test_limit=own.test_limit or root.test_limit,
+            collect_limit=own.collect_limit or root.collect_limit,
         )
 
     def interpreter(self, project: str) -> Interpreter:
@@ -140,6 +144,8 @@ class Workspace:
             runs=past.runs,
             overheads=past.overheads,
             start=past.start,
+            job_start=past.job_start,
+            groups=past.groups,
             renamed=past.renamed,
         )
 

@@ -63,6 +63,55 @@ _start = sa.Table(  # how long a shard took beside its tests and imports
     sa.Column("project", sa.String, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
 )
+_job = sa.Table(  # how long jobs took before they came to their task
+    "job",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
+_group = sa.Table(  # tests that want to share a shard
+    "grouped",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    sa.Column("group", sa.String, nullable=False),
+)
+_OF_RUN = (_test, _file, _start, _job, _group)
+
+_TESTS = """
+SELECT s.project, t.suite, t.id, t.outcome, k.speed * max(0, setup + call + teardown - fixtures), k.speed * fixtures,
+  attempts, flaky
+FROM test t JOIN suite s ON s.id = t.suite JOIN task k ON k.id = t.task
+WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed')
+"""
+_FILES = """
+SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce((
+  SELECT sum(o.speed * fixtures) FROM test t JOIN task o ON o.id = t.task WHERE t.suite = f.suite AND t.file = f.file
+), 0)
+FROM file f JOIN suite s ON s.id = f.suite JOIN task k ON k.id = f.task
+WHERE f.outcome != 'missing' GROUP BY 1, 2, 3
+"""
+_STARTS = """
+SELECT s.project, k.speed * (
+  a.seconds - (SELECT total(setup + call + teardown) FROM test WHERE task = k.id)
+  - (SELECT total(seconds) FROM file WHERE task = k.id)
+)
+FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt
+WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL
+"""
+_GROUPS = "SELECT s.project, g.id, g.name FROM grouped g JOIN suite s ON s.id = g.suite GROUP BY 1, 2"
+
+
+class Facts(NamedTuple):
+    """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
+    starts, tests' groups by project."""
+
+    tests: Sequence[tuple[object, ...]]
+    files: Sequence[tuple[object, ...]] = ()
+    starts: Sequence[tuple[str, float]] = ()
+    jobs: Sequence[float] = ()
+    groups: Sequence[tuple[object, ...]] = ()
 
 
 class Stamp(Value, frozen=True, kw_only=True):
@@ -77,12 +126,15 @@ class Stamp(Value, frozen=True, kw_only=True):
 
 class PastRun(NamedTuple):
     """One past run of one project. `tests`: own seconds by node id; `files`: import, fixtures by file key; `start`:
-    what a shard took beside these, None where workers shared the work or nothing is known."""
+    what a shard took beside these, None where workers shared the work or nothing is known; `job_start`: what its job
+    took before, None where nobody said; `groups`: by node id, what a test wants to share a shard with."""
 
     stamp: Stamp
     tests: dict[str, float]
     files: dict[str, tuple[float, float]]
     start: float | None = None
+    job_start: float | None = None
+    groups: Mapping[str, str] = {}
 
 
 class History:
@@ -140,40 +192,29 @@ class History:
                 raise InputError(f"history {self._shown()}: format {found}, this version reads format {FORMAT}")
 
     def feed(self, run: sqlite3.Connection, stamp: Stamp) -> None:
-        """Add what run.db says. Tests that did not come to an end say nothing about durations and are left out."""
-        tests = run.execute(
-            "SELECT s.project, t.suite, t.id, t.outcome, max(0, setup + call + teardown - fixtures), fixtures,"
-            " attempts, flaky FROM test t JOIN suite s ON s.id = t.suite"
-            " WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed')"
-        ).fetchall()
-        files = run.execute(
-            "SELECT s.project, f.suite, f.file, max(f.seconds), coalesce((SELECT sum(fixtures) FROM test t"
-            " WHERE t.suite = f.suite AND t.file = f.file), 0) FROM file f JOIN suite s ON s.id = f.suite"
-            " WHERE f.outcome != 'missing' GROUP BY 1, 2, 3"
-        ).fetchall()
-        starts = run.execute(
-            "SELECT s.project, a.seconds - (SELECT total(setup + call + teardown) FROM test WHERE task = k.id)"
-            " - (SELECT total(seconds) FROM file WHERE task = k.id)"
-            " FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt"
-            " WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL"
-        ).fetchall()
-        self._add(stamp, [tuple(row) for row in tests], [tuple(row) for row in files], starts)
+        """Add what run.db says, in seconds of a machine of speed 1. Of tests that did not come to an end nothing is
+        known about durations; they are left out."""
+        tests, files, starts = (run.execute(query).fetchall() for query in (_TESTS, _FILES, _STARTS))
+        jobs = [seconds for (seconds,) in run.execute("SELECT waited FROM task_attempt WHERE waited > 0")]
+        groups = run.execute(_GROUPS).fetchall()
+        self._add(
+            stamp,
+            Facts(
+                [tuple(row) for row in tests],
+                [tuple(row) for row in files],
+                [(project, seconds) for project, seconds in starts],
+                jobs,
+                [tuple(row) for row in groups],
+            ),
+        )
 
     def add_durations(self, durations: Mapping[str, float], stamp: Stamp, project: str = ".") -> None:
         """Add one number for each test, as pytest-split keeps it."""
         self._add(
-            stamp,
-            [(project, "", test, "passed", value, 0.0, 1, False) for test, value in durations.items()],
-            [],
+            stamp, Facts([(project, "", test, "passed", value, 0.0, 1, False) for test, value in durations.items()])
         )
 
-    def _add(
-        self,
-        stamp: Stamp,
-        tests: Sequence[tuple[object, ...]],
-        files: Sequence[tuple[object, ...]],
-        starts: Sequence[tuple[str, float]] = (),
-    ) -> None:
+    def _add(self, stamp: Stamp, facts: Facts) -> None:
         with self._named_errors(), self._engine.begin() as db:
             values = {
                 "at": stamp.at,
@@ -183,15 +224,21 @@ class History:
                 "verdict": stamp.verdict,
             }
             run = db.execute(_run.insert().returning(_run.c.id), values).scalar_one()
-            names = self._names(db, [str(row[2]) for row in (*tests, *files)])
+            names = self._names(db, [str(row[2]) for row in (*facts.tests, *facts.files)])
             columns = ("project", "suite", "name", "outcome", "own", "fixtures", "attempts", "flaky")
-            _insert(db, _test, run, columns, names, tests)
-            _insert(db, _file, run, ("project", "suite", "name", "seconds", "fixtures"), names, files)
-            if starts:
-                db.execute(_start.insert(), [{"run": run, "project": one, "seconds": took} for one, took in starts])
+            _insert(db, _test, run, columns, names, facts.tests)
+            _insert(db, _file, run, ("project", "suite", "name", "seconds", "fixtures"), names, facts.files)
+            groups = [row for row in facts.groups if row[1] in names]  # of tests that came to an end
+            _insert(db, _group, run, ("project", "name", "group"), names, groups)
+            for table, rows in (
+                (_start, [{"run": run, "project": project, "seconds": took} for project, took in facts.starts]),
+                (_job, [{"run": run, "seconds": took} for took in facts.jobs]),
+            ):
+                if rows:
+                    db.execute(table.insert(), rows)
             old = sa.select(_run.c.id).order_by(_run.c.at.desc(), _run.c.id.desc()).offset(KEPT_RUNS)
             for (gone,) in db.execute(old.limit(1000)).fetchall():
-                for table in (_test, _file, _start):
+                for table in _OF_RUN:
                     db.execute(table.delete().where(table.c.run == gone))
                 db.execute(_run.delete().where(_run.c.id == gone))
 
@@ -220,12 +267,17 @@ class History:
         own_files = files.where(_file.c.run == run.id, _file.c.project == project).group_by(_name.c.text)
         took = db.scalars(sa.select(_start.c.seconds).where(_start.c.run == run.id, _start.c.project == project))
         starts = sorted(took)
+        jobs = sorted(db.scalars(sa.select(_job.c.seconds).where(_job.c.run == run.id)))
+        groups = sa.select(_name.c.text, _group.c.group).join(_name, _group.c.name == _name.c.id)
+        own_groups = groups.where(_group.c.run == run.id, _group.c.project == project)
         stamp = Stamp(at=run.at, commit=run.commit_id, branch=run.branch, machine=run.machine, verdict=run.verdict)
         return PastRun(
             stamp,
             {row.text: row.own for row in db.execute(mine)},
             {text: (seconds, fixtures) for text, seconds, fixtures in db.execute(own_files)},
             starts[len(starts) // 2] if starts and starts[0] >= 0 else None,
+            jobs[len(jobs) // 2] if jobs else None,
+            {row[0]: row[1] for row in db.execute(own_groups)},
         )
 
     def stamps(self) -> list[Stamp]:

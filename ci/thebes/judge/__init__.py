@@ -68,7 +68,7 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
         *_test_reasons(suites, held, today),
         *_problem_reasons(problems),
         *_finding_reasons(problems, facts.findings, held, today),
-        *_empty_reasons(suites),
+        *_empty_reasons(suites, explained=any(REASONS[each.code].verdict == VerdictKind.INVALID for each in problems)),
         *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
     ]
     counts = Counter[str]()
@@ -112,7 +112,7 @@ def _problem_reasons(problems: Sequence[ProblemFact]) -> Iterable[Reason]:
         by_code.setdefault(problem.code, []).append(_sentence(problem))
     for code in REASONS:
         if code in by_code:
-            yield _reason(code, by_code[code])
+            yield _reason(code, list(dict.fromkeys(by_code[code])))
 
 
 def _finding_reasons(
@@ -143,8 +143,9 @@ def _homeless(facts: RunFacts) -> Iterable[Reason]:
     return _problem_reasons([problem for problem in facts.problems if problem.gate is None])
 
 
-def _empty_reasons(suites: Sequence[SuiteFacts]) -> Iterable[Reason]:
-    empty = [suite for suite in suites if not suite.counts and (suite.tasks or not suite.checks)]
+def _empty_reasons(suites: Sequence[SuiteFacts], *, explained: bool) -> Iterable[Reason]:
+    """Suites without a test that ran; `explained`: something else already says why nothing could be selected."""
+    empty = [suite for suite in suites if not suite.counts and (suite.tasks or not suite.checks) and not explained]
     if empty:
         yield _reason("nothing-selected", [_why_empty(suite) for suite in empty])
     if skipped := [suite.id for suite in suites if suite.counts and set(suite.counts) == {"skipped"}]:

@@ -59,6 +59,9 @@ REASONS = {
     "shard-refused": Meaning(INVALID, "{n} shard{s} would not be what the plan says"),
     "not-started": Meaning(INVALID, "{n} command{s} could not be started"),
     "check-broken": Meaning(INVALID, "{n} check{s} did not come to an end of {their} own"),
+    "service-missing": Meaning(INVALID, "{n} service{s} that nothing here can serve"),
+    "service-failed": Meaning(INVALID, "{n} service{s} did not start"),
+    "service-died": Meaning(INVALID, "{n} service{s} died while tests ran"),
     "check-died": Meaning(INVALID, "{n} check{s} ended by a signal"),
     "nothing-selected": Meaning(INVALID, "nothing was selected"),
     "all-skipped": Meaning(INVALID, "every test was skipped"),
@@ -66,6 +69,8 @@ REASONS = {
     "gate-required": Meaning(INVALID, "a required gate is absent"),
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
+    "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
+    "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "findings-known": Meaning(PASS, "{n} finding{s} in the baseline"),
     "baseline-expired": Meaning(PASS, "{n} baseline{s} expired"),

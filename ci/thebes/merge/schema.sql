@@ -15,7 +15,8 @@ CREATE TABLE task (
   id TEXT PRIMARY KEY, suite TEXT NOT NULL, kind TEXT NOT NULL, wave INTEGER NOT NULL,
   shard INTEGER NOT NULL, shards INTEGER NOT NULL, estimate REAL NOT NULL,
   command TEXT NOT NULL,                 -- JSON list, for checks
-  attempt INTEGER                        -- the attempt that decides; null: there is no record
+  attempt INTEGER,                       -- the attempt that decides; null: there is no record
+  speed REAL NOT NULL DEFAULT 1                    -- of the machine it was meant for
 ) WITHOUT ROWID;
 
 CREATE TABLE task_attempt (
@@ -25,6 +26,7 @@ CREATE TABLE task_attempt (
   environment TEXT NOT NULL,             -- JSON: name -> value
   output TEXT NOT NULL,                  -- last part of what it printed
   record TEXT NOT NULL,                  -- path, relative to the folder that was merged
+  waited REAL NOT NULL DEFAULT 0,                  -- seconds that its job took before it; 0: nobody said when the job began
   PRIMARY KEY (task, attempt)
 ) WITHOUT ROWID;
 
@@ -58,6 +60,10 @@ CREATE TABLE phase (                     -- everything but plain passes, of all 
   phase TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL, text TEXT NOT NULL,
   path TEXT NOT NULL, line INTEGER NOT NULL, subtest TEXT,
   output TEXT NOT NULL                   -- JSON: heading -> text
+);
+
+CREATE TABLE grouped (                   -- tests that want to share a shard: an xdist_group, a marker
+  suite TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL
 );
 
 CREATE TABLE deselected (suite TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL);

@@ -74,8 +74,9 @@ class Store:
             task.estimate,
             command,
             attempt,
+            task.speed,
         )
-        self._many("task", 9, [row])
+        self._many("task", 10, [row])
 
     def attempt(self, facts: Facts, record: str, *, decides: bool) -> None:
         first, closing = facts.header, facts.closing
@@ -93,8 +94,9 @@ class Store:
             text_json(environment),
             facts.output,
             record,
+            first.waited,
         )
-        self._many("task_attempt", 11, [row])
+        self._many("task_attempt", 12, [row])
 
     def files(self, task: Task, facts: Facts, proof: TaskProof) -> None:
         results = {result.file: result for result in facts.files}
@@ -154,6 +156,7 @@ class Store:
                 )
         self._many("test", 13, rows)
         self._earlier(task, facts, older)
+        self._many("grouped", 3, ((suite, test, group) for test, group in _groups(facts, proof)))
         self._many("deselected", 3, ((suite, test, name) for test in sorted(facts.deselected)))
 
     def _earlier(self, task: Task, facts: Facts, older: Sequence[Facts]) -> None:
@@ -203,6 +206,15 @@ class Store:
     def _flush(self) -> None:
         self._many("phase", 14, self._phases)
         self._phases = []
+
+
+def _groups(facts: Facts, proof: TaskProof) -> Iterable[tuple[str, str]]:
+    """The tests of a task that want to share a shard, each with its group."""
+    for file, line in facts.collected.items():
+        if line.groups:
+            mine = set(proof.selected[file])
+            named = ((f"{file}::{line.ids[at]}", group) for at, group in line.groups.items() if 0 <= at < len(line.ids))
+            yield from ((test, group) for test, group in named if test in mine)
 
 
 def open_run(folder: Path) -> sqlite3.Connection:

@@ -1,5 +1,5 @@
 """Files × durations → tasks."""
 
-from .assemble import Assembled, Choice, ProjectInput, assemble, assembled
+from .assemble import JOB_START, Assembled, Choice, ProjectInput, assemble, assembled
 
-__all__ = ["Assembled", "Choice", "ProjectInput", "assemble", "assembled"]
+__all__ = ["JOB_START", "Assembled", "Choice", "ProjectInput", "assemble", "assembled"]

@@ -35,11 +35,13 @@ from thebes.plugin.thebes_plugin.split import gate_of
 
 from .budget import Want, share_out
 from .estimate import estimate
-from .groups import without_groups
+from .groups import CLASS, MARKER, matches, without_groups
 from .pack import Load, loads_of
 from .packed import Packed, Wish, packed
+from .variants import Variant, variants
 
 TEST_FOLDERS = ("tests", "test")
+JOB_START = 15.0  # seconds that a job takes before it comes to its task, where nothing was measured
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
 
 
@@ -60,7 +62,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
     `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
     setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
-    shard takes beside these. `renamed`: old file keys in `runs` → the files' keys now.
+    shard takes beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to
+    share a shard with. `renamed`: old file keys in `runs` → the files' keys now.
     """
 
     path: str
@@ -73,6 +76,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
     start: float = 0.0
+    job_start: float | None = None
+    groups: Mapping[str, str] = {}
     renamed: Mapping[str, str] = {}
 
 
@@ -113,11 +118,11 @@ def within(parts: Sequence["_Part"], most: int) -> None:
     """Fewer shards where all suites together would be more than `most` tasks: the next one always to the suite whose
     shards would be the longest."""
     packs = [(part, gate, found) for part in parts for gate, found in part.packs.items()]
-    wanted = [Want(_seconds(found), len(found.shards), len(part.pythons)) for part, _, found in packs]
+    wanted = [Want(_seconds(found), len(found.shards), len(part.variants(gate))) for part, gate, found in packs]
     checks = sum(part.checks() for part in parts)
     for (part, gate, found), number in zip(packs, share_out(wanted, most - checks), strict=True):
         if number < len(found.shards):
-            part.pack(gate, Wish(shards=number))
+            part.pack(gate, part.wish()._replace(shards=number))
 
 
 def _seconds(found: Packed) -> float:
@@ -145,24 +150,29 @@ class _Part:
         self.claims = _claims(project)
         self.pythons = choice.pythons or project.config.python or (project.discovery.python,)
         self.packs: dict[str, Packed] = {}
+        self.alone: dict[str, Packed] = {}
         for gate in self._chosen():
-            self.pack(gate, self._wish())
+            self.pack(gate, self.wish())
 
     def pack(self, gate: str, wish: Wish) -> None:
-        """Share the files of a gate out, if it has any."""
+        """Share the files of a gate out, if it has any; those that must run alone become one more task."""
         files = self._files(gate)
-        if files:
-            loads, groups = _loads(files, self.input)
+        alone = [file for file in files if any(matches(file, glob) for glob in self.config.plan.serial)]
+        if rest := sorted(set(files) - set(alone)):
+            loads, groups = _loads(rest, self.input)
             self.packs[gate] = packed(loads, wish, self.config.plan, groups, hedge=len(self.input.runs) > 1)
+        if alone:
+            self.alone[gate] = packed(_loads(alone, self.input)[0], Wish(shards=1))
 
     def packed_suites(self) -> Iterable[tuple[str, Packed]]:
         for gate, found in self.packs.items():
-            for python in self.pythons:
-                yield self._suite(gate, python), found
+            for variant in self.variants(gate):
+                yield self._suite(gate, variant), found
 
     def checks(self) -> int:
-        """Tasks that are no shards."""
-        return sum(len(expanded(gate, self.config.gates.get(gate, GateConfig()).checks)) for gate in self._chosen())
+        """Tasks whose number is given: checks, and what runs alone."""
+        checks = sum(len(expanded(gate, self.settings(gate).checks)) for gate in self._chosen())
+        return checks + sum(len(self.variants(gate)) for gate in self.alone)
 
     def project(self) -> Project:
         given = self.input
@@ -174,6 +184,8 @@ class _Part:
             claims=self.claims,
             measured=given.discovery.options.coverage,
             fail_under=given.discovery.options.fail_under,
+            parallel=given.discovery.options.workers is not None,
+            together=tuple(entry for entry in self.config.plan.together if entry == CLASS or entry.startswith(MARKER)),
         )
 
     def gates(self) -> list[str]:
@@ -188,27 +200,34 @@ class _Part:
 
     def suites(self) -> Iterable[Suite]:
         for gate in self._chosen():
-            settings = self.config.gates.get(gate, GateConfig())
+            settings = self.settings(gate)
             only_checks = bool(settings.checks) and not self._files(gate)
-            for python in self.pythons[:1] if only_checks else self.pythons:
+            for variant in self.variants(gate)[: 1 if only_checks else None]:
                 yield Suite(
-                    id=self._suite(gate, python),
+                    id=self._suite(gate, variant),
                     project=self.input.path,
                     gate=gate,
-                    python=python,
+                    python=variant.python,
+                    services=variant.services,
                     marker=settings.marker,
                     coverage=settings.coverage is not None,
                 )
 
     def tasks(self) -> Iterable[Task]:
         for gate in self._chosen():
-            for python in self.pythons if gate in self.packs else ():
-                yield from self._pytest_tasks(gate, self._suite(gate, python), self.packs[gate])
-            checks = self.config.gates.get(gate, GateConfig()).checks
-            yield from self._check_tasks(gate, self._suite(gate, self.pythons[0]), checks)
+            suites = [self._suite(gate, variant) for variant in self.variants(gate)]
+            for suite in suites:
+                yield from self._pytest_tasks(gate, suite)
+            yield from self._check_tasks(gate, suites[0], self.settings(gate).checks)
 
-    def _suite(self, gate: str, python: str) -> str:
-        return f"{self.slug}{gate}-py{python}"
+    def settings(self, gate: str) -> GateConfig:
+        return self.config.gates.get(gate, GateConfig())
+
+    def variants(self, gate: str) -> list[Variant]:
+        return variants(self.pythons, self.settings(gate))
+
+    def _suite(self, gate: str, variant: Variant) -> str:
+        return f"{self.slug}{gate}-{variant.slug}"
 
     def _files(self, gate: str) -> list[str]:
         if gate in self.input.marked:
@@ -216,28 +235,49 @@ class _Part:
         files = self.input.discovery.files
         return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
 
-    def _wish(self) -> Wish:
+    def wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
         config, asked = self.config, self.choice
         target = asked.target
         if target is None and config.target and not config.shards:
             target = seconds(config.target, "tool.thebes.target")
         shards = asked.shards or (None if asked.target else config.shards)
-        start = seconds(config.job_start, "tool.thebes.job-start") + self.input.start
-        return Wish(shards=shards, target=target, job_start=start, most=config.max_shards)
+        speeds = config.plan.runner_speeds
+        if speeds and shards and shards > len(speeds):
+            raise InputError(
+                f"tool.thebes.plan.runner-speeds: {len(speeds)} speeds for {shards} shards; one is for each"
+            )
+        return Wish(shards=shards, target=target, job_start=self._job_start(), most=config.max_shards, speeds=speeds)
 
-    def _pytest_tasks(self, gate: str, suite: str, found: Packed) -> Iterable[Task]:
-        number = len(found.shards)
-        for index, (expected, pieces) in enumerate(zip(found.expected, found.shards, strict=True), 1):
+    def _job_start(self) -> float:
+        """Seconds until the first test: of the job as configured, else as measured, and of pytest."""
+        configured = self.config.job_start
+        if configured is not None:
+            return seconds(configured, "tool.thebes.job-start") + self.input.start
+        measured = self.input.job_start
+        return (JOB_START if measured is None else measured) + self.input.start
+
+    def _pytest_tasks(self, gate: str, suite: str) -> Iterable[Task]:
+        """The shards of a suite, then the one that must be alone."""
+        parts = [(found, found is self.alone.get(gate)) for found in _both(self.packs.get(gate), self.alone.get(gate))]
+        number = sum(len(found.shards) for found, _ in parts)
+        rows = [
+            (alone, *row)
+            for found, alone in parts
+            for row in zip(found.expected, found.speeds, found.shards, strict=True)
+        ]
+        for index, (alone, expected, speed, pieces) in enumerate(rows, 1):
             yield Task(
                 id=f"{suite}-{index}of{number}",
                 suite=suite,
                 kind=TaskKind.PYTEST,
                 wave=WAVES[gate],
-                estimate=round(expected + self.input.start, 3),
+                estimate=round(expected + self.input.start / speed, 3),
                 index=index,
                 of=number,
                 pieces=pieces,
+                alone=alone,
+                speed=speed,
             )
 
     def _check_tasks(self, gate: str, suite: str, checks: Sequence[str]) -> Iterable[Task]:
@@ -261,6 +301,10 @@ def expanded(gate: str, checks: Sequence[str]) -> list[str]:
     if "default" in checks and gate not in PRESETS:
         raise InputError(f"tool.thebes.gates.{gate}.checks: there are defaults for {', '.join(PRESETS)} only")
     return [one for check in checks for one in (PRESETS[gate] if check == "default" else (check,))]
+
+
+def _both(*packs: Packed | None) -> list[Packed]:
+    return [found for found in packs if found is not None]
 
 
 def _command(check: str, gate: str) -> tuple[str, ...]:
@@ -290,7 +334,8 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
 
 def _loads(files: Sequence[str], project: ProjectInput) -> tuple[list[Load], dict[str, str]]:
     """What each file is expected to take, and what it costs once more in every further shard; tests' groups."""
-    runs, groups = without_groups(project.runs)
+    runs, named = without_groups(project.runs)
+    groups = {**project.groups, **named}
     renamed = project.renamed
     measured = {renamed.get(file, file): took for file, took in project.overheads.items()}
     usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD

@@ -87,14 +87,24 @@ class SuiteView(Value, frozen=True, kw_only=True):
     alternatives: tuple[Alternative, ...]
 
 
+class Alone(Value, frozen=True, kw_only=True):
+    """A task beside the shards: `files` that may run next to nothing else."""
+
+    task: str
+    seconds: float
+    files: int
+
+
 class Explanation(Value, frozen=True, kw_only=True):
     suites: tuple[SuiteView, ...]
+    alone: tuple[Alone, ...] = ()
 
 
-def explain(suite: str, found: Packed, *, job_start: float = 0.0, price: float | None = None) -> SuiteView:
+def explain(suite: str, found: Packed, *, price: float | None = None) -> SuiteView:
     """The view of one suite. `price` is that of a job's minute; each job's last one counts in full."""
     loads = {load.file: load for load in found.loads}
-    bound = lower_bound(found.loads, (1.0,) * found.asked)
+    speeds = found.speeds if set(found.speeds) - {1.0} else (1.0,) * found.asked
+    bound = lower_bound(found.loads, speeds)
     makespan = max(found.expected, default=0.0)
     return SuiteView(
         suite=suite,
@@ -105,7 +115,7 @@ def explain(suite: str, found: Packed, *, job_start: float = 0.0, price: float |
         cut=tuple(_cut(found, loads, bound * CHUNK)),
         unsure=tuple(_unsure(found.loads)),
         longest=_longest(found),
-        alternatives=tuple(_alternatives(found, job_start, price)),
+        alternatives=tuple(_alternatives(found, price)),
     )
 
 
@@ -176,10 +186,10 @@ def _longest(found: Packed) -> Longest | None:
     )
 
 
-def _alternatives(found: Packed, job_start: float, price: float | None) -> Iterable[Alternative]:
+def _alternatives(found: Packed, price: float | None) -> Iterable[Alternative]:
     """Half and twice as many shards, at their best, around those that were planned."""
-    planned = len(found.shards)
-    if not planned:
+    planned, job_start = len(found.shards), found.job_start
+    if not planned or set(found.speeds) != {1.0}:  # of machines that are not there nobody knows the speed
         return
     cost = _costs(price)
     for shards in sorted({max(1, planned // 2), planned, 2 * planned}):

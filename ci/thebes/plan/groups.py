@@ -1,7 +1,7 @@
 """What a person wants kept in one shard: files that are never cut, files that share a shard, files that run alone.
 
-Everything is said about files, by glob, and so holds for tests that no past run knows, too. Only classes and
-xdist's groups are about tests: those that past runs know. Pure.
+What is said about files, by glob, holds for tests that no past run knows, too. Classes, markers and xdist's groups
+are about tests: those that past runs know here, the others in the shards that hold their file. Pure.
 """
 
 import re
@@ -16,6 +16,7 @@ from thebes.model import Piece
 from .pack import Load
 
 CLASS, MODULE = "class", "module"
+MARKER = "@"  # before a marker's name
 
 
 class Rules(NamedTuple):
@@ -45,7 +46,7 @@ class Bundles(NamedTuple):
 
 def bundle(loads: Sequence[Load], config: PlanConfig) -> Bundles:
     """The files of each pattern of `together` as one load; a file that several match belongs to the first."""
-    patterns = [pattern for pattern in config.together if pattern not in {CLASS, MODULE}]
+    patterns = [each for each in config.together if each not in {CLASS, MODULE} and not each.startswith(MARKER)]
     free: list[Load] = []
     members: dict[str, list[Load]] = {}
     for load in loads:

@@ -15,7 +15,7 @@ from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
 from thebes.plan.units import Grain, Load, Part, Ties, Unit, divide, length, ties
 
-__all__ = ["CHUNK", "Load", "loads_of", "lower_bound", "pack"]
+__all__ = ["CHUNK", "Load", "fastest", "loads_of", "lower_bound", "pack"]
 
 CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
@@ -91,12 +91,12 @@ def _all_in_use(loads: Sequence[Load], rules: _Rules) -> Bins:
             return bins
     bins = _best(loads, rules, bound)
     while bins.units and not all(bins.units):
-        rules = rules._replace(speeds=_fastest(rules.speeds, len(bins.units) - bins.units.count([])))
+        rules = rules._replace(speeds=fastest(rules.speeds, len(bins.units) - bins.units.count([])))
         bins = _best(loads, rules, lower_bound(loads, rules.speeds, rules.tied))
     return bins
 
 
-def _fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
+def fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
     """The `count` fastest, in the order given."""
     kept = sorted(range(len(machines)), key=lambda machine: (-machines[machine], machine))[:count]
     return tuple(machines[machine] for machine in sorted(kept))

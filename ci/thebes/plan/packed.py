@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from math import ceil, fsum
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from thebes.config import PlanConfig
 from thebes.model import Piece
 
 from .groups import Bundles, Rules, bundle, rules
-from .pack import CHUNK, Load, lower_bound, pack
+from .pack import CHUNK, Load, fastest, lower_bound, pack
 
 _TRIES, _MORE = 8, 1.15  # times that so many more shards are tried where the longest one misses the target
 _NEAR = 0.001
@@ -22,21 +23,26 @@ _NONE: Mapping[str, str] = {}
 
 class Wish(NamedTuple):
     """How many shards are wanted: `shards`, or as many as it takes to end within `target` seconds, of which
-    every job needs `job_start` before its first test; never more than `most`."""
+    every job needs `job_start` before its first test; never more than `most`. `speeds` are the machines', one for each
+    shard at most; empty: all are alike."""
 
     shards: int | None = None
     target: float | None = None
     job_start: float = 0.0
     most: int = 256
+    speeds: tuple[float, ...] = ()
 
 
 class Packed(NamedTuple):
-    """`shards` hold the pieces of `loads`, each estimated to take `expected` seconds. `asked` were wanted."""
+    """`shards` hold the pieces of `loads`, each estimated to take `expected` seconds on its machine, which is one of
+    `speeds`. `asked` were wanted; starting a job takes `job_start`."""
 
     loads: tuple[Load, ...]
     shards: tuple[tuple[Piece, ...], ...]
     expected: tuple[float, ...]
+    speeds: tuple[float, ...]
     asked: int
+    job_start: float = 0.0
 
 
 def packed(
@@ -53,40 +59,59 @@ def packed(
     """
     bundles = bundle(loads, config)
     tied = rules((load.file for load in loads), config, groups)
-    packing = partial(_hedged if hedge else _pack, loads, bundles, tied)
+    packing = partial(_hedged if hedge else _pack, loads, bundles, tied, wish)
     if wish.shards or not wish.target:
-        return packing(wish.shards or 1)
-    left = max(wish.target - wish.job_start, 0.0, lower_bound(bundles.loads, (1.0,) * wish.most))
-    number = min(wish.most, max(1, ceil(fsum(load.seconds for load in loads) / left))) if left else 1
+        return packing(wish.shards or len(wish.speeds) or 1)
+    most = min(wish.most, len(wish.speeds)) if wish.speeds else wish.most
+    left = max(wish.target - wish.job_start, 0.0, lower_bound(bundles.loads, wish.speeds or (1.0,) * most))
+    number = _fewest(fsum(load.seconds for load in loads) / left, wish.speeds, most) if left else 1
     best = found = packing(number)
     for _ in range(_TRIES):
-        if max(found.expected, default=0.0) <= left * (1 + _NEAR) or number >= wish.most:
+        if max(found.expected, default=0.0) <= left * (1 + _NEAR) or number >= most:
             break
-        number = min(wish.most, ceil(number * _MORE))
+        number = min(most, ceil(number * _MORE))
         found = packing(number)
         best = min(best, found, key=lambda each: max(each.expected))
     return best
 
 
-def _hedged(loads: Sequence[Load], bundles: Bundles, tied: Rules, number: int) -> Packed:
+def _fewest(wanted: float, speeds: Sequence[float], most: int) -> int:
+    """How many machines do the work of `wanted` of speed 1, the fastest taken first; at most `most`."""
+    if not speeds:
+        return min(most, max(1, ceil(wanted)))
+    together = accumulate(sorted(speeds, reverse=True))
+    return next((number for number, speed in enumerate(together, 1) if speed >= wanted or number == most), most)
+
+
+def _hedged(loads: Sequence[Load], bundles: Bundles, tied: Rules, wish: Wish, number: int) -> Packed:
     """The finest cut that costs at most a hundredth more: the tests of a file tend to become slower together."""
-    usual = _pack(loads, bundles, tied, number)
+    usual = _pack(loads, bundles, tied, wish, number)
     limit = max(usual.expected, default=0.0) * (1 + _PREMIUM)
-    finer = (_pack(loads, bundles, tied, number, chunk) for chunk in _FINER if number > 1)
+    finer = (_pack(loads, bundles, tied, wish, number, chunk) for chunk in _FINER if number > 1)
     return next((found for found in finer if max(found.expected, default=0.0) <= limit), usual)
 
 
-def _pack(loads: Sequence[Load], bundles: Bundles, tied: Rules, number: int, chunk: float = CHUNK) -> Packed:
+def _pack(
+    loads: Sequence[Load], bundles: Bundles, tied: Rules, wish: Wish, number: int, chunk: float = CHUNK
+) -> Packed:
     together = tied.groups.get if tied.groups else None
     found = pack(
-        bundles.loads, number, keep_whole=tied.whole, together=together, open_classes=tied.open_classes, chunk=chunk
+        bundles.loads,
+        number,
+        speeds=fastest(wish.speeds, number) if wish.speeds else None,
+        keep_whole=tied.whole,
+        together=together,
+        open_classes=tied.open_classes,
+        chunk=chunk,
     )
     shards = tuple(bundles.unpack(pieces) for pieces in found)
-    return Packed(tuple(loads), shards, expected_of(loads, shards), number)
+    speeds = fastest(wish.speeds, len(shards)) if wish.speeds else (1.0,) * len(shards)
+    expected = tuple(work / speed for work, speed in zip(expected_of(loads, shards), speeds, strict=True))
+    return Packed(tuple(loads), shards, expected, speeds, number, wish.job_start)
 
 
 def expected_of(loads: Iterable[Load], shards: Sequence[Sequence[Piece]]) -> tuple[float, ...]:
-    """Seconds that each shard is estimated to take."""
+    """Seconds that each shard is estimated to take on a machine of speed 1."""
     known = {load.file: load for load in loads}
     cut = {piece.file for pieces in shards for piece in pieces if piece.tests is not None}
     single = {test: each.seconds for file in cut for test, each in known[file].tests}

@@ -231,7 +231,7 @@ def _phases(db: sqlite3.Connection) -> dict[tuple[str, str], _Phase]:
     found: dict[tuple[str, str], _Phase] = {}
     rows = db.execute(
         "SELECT suite, id, rowid, phase, path, line, substr(message, 1, ?), substr(text, -?) FROM phase"
-        " WHERE decides AND outcome IN ('failed', 'error') ORDER BY rowid",
+        " WHERE decides AND outcome IN ('failed', 'error', 'crashed') ORDER BY rowid",
         (HEAD, TAIL),
     )
     for suite, test, row, when, *told in rows:

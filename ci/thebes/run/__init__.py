@@ -4,10 +4,12 @@ from .child import End, Stop
 from .local import Listener, run_all
 from .task import Attempt, attempt_folder, free_attempt, run_task
 from .watch import Watch
+from .watcher import Limits
 
 __all__ = [
     "Attempt",
     "End",
+    "Limits",
     "Listener",
     "Stop",
     "Watch",

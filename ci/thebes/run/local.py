@@ -32,11 +32,12 @@ def run_all(
     stop: Stop,
     listener: Listener,
 ) -> None:
-    """Run every task of `plan`, at most `jobs` at a time, the longest first; each leaves its record.
+    """Run every task of `plan`, at most `jobs` at a time, the longest first; each leaves its record. Those that must be
+    alone come last, one after the other.
 
     `maxfail`: ask all to stop once so many tests have failed over all tasks; 0 for never.
     """
-    waiting = sorted(plan.tasks, key=lambda task: (-task.estimate, task.id))
+    waiting = sorted(plan.tasks, key=lambda task: (task.alone, -task.estimate, task.id))
     events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
     watches: dict[str, Watch] = {}
     failures = 0
@@ -50,7 +51,7 @@ def run_all(
 
     running = 0
     while waiting or running:
-        while waiting and running < jobs:
+        while waiting and running < (1 if waiting[0].alone else jobs):
             task = waiting.pop(0)
             attempt = attempts(task)
             watches[task.id] = Watch(attempt.folder / RECORD)

@@ -1,11 +1,12 @@
 """One task, from header to closing line. The parent writes those two; what lies between comes from the child."""
 
-import json
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,8 +18,11 @@ from thebes.interpreter import Interpreter, child_environment
 from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
 from thebes.plugin.thebes_plugin.split import file_key
+from thebes.services import Served, Service, ServiceError, served
 
-from .child import End, Stop, run_child
+from .child import End, Stop, Ticker, run_child
+from .shard import Session, run_shard
+from .watcher import Limits
 
 RECORD = "record.jsonl"
 OUTPUT = "output.log"
@@ -30,6 +34,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `services`: those that a suite may name.
+    `waited`: seconds since the job began.
     """
 
     repository: Path
@@ -41,7 +47,10 @@ class Attempt(Value, frozen=True, kw_only=True):
     workers: int | None = None
     maxfail: int | None = None
     limit: float
+    limits: Limits = Limits()
+    waited: float = 0.0
     arguments: tuple[str, ...] = ()
+    services: Mapping[str, Service] = {}
 
 
 def attempt_folder(out: Path, task: str, number: int) -> Path:
@@ -78,8 +87,11 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
             commit=attempt.commit,
             at=time.time(),
             environment=_environment(attempt),
+            waited=round(attempt.waited, 3),
         )
-        end = _run(plan, task, attempt, stop, tick, record)
+        suite = next(suite for suite in plan.suites if suite.id == task.suite)
+        project = next(project for project in plan.projects if project.path == suite.project)
+        end = _run(_Work(plan, project, suite, task, attempt, stop, tick, record))
         _close(record, path, attempt.folder / OUTPUT, end)
     except RecordError as error:
         return End(exit=RECORD_FAILED, signal=None, stopped=f"the record can't be written: {error}", seconds=0.0)
@@ -88,31 +100,40 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
     return end
 
 
-def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None], record: Record) -> End:
-    suite = next(suite for suite in plan.suites if suite.id == task.suite)
-    project = next(project for project in plan.projects if project.path == suite.project)
+class _Work(NamedTuple):
+    """All that running a task needs to know."""
+
+    plan: Plan
+    project: Project
+    suite: Suite
+    task: Task
+    attempt: Attempt
+    stop: Stop
+    tick: Callable[[], None]
+    record: Record
+
+
+def _run(work: _Work) -> End:
+    """The task's process from start to end, its servers around it."""
+    attempt, record, stop = work.attempt, work.record, work.stop
     if stop.reason:  # asked to stop before it began
         return End(exit=0, signal=None, stopped=stop.reason, seconds=0.0)
     environment = child_environment(attempt.environment, attempt.interpreter.path)
-    adapted = adapt(task.command, attempt.folder)
-    if task.kind == TaskKind.PYTEST:
-        instructions = attempt.folder / "shard.json"
-        instructions.write_text(json.dumps(shard_instructions(plan, project, suite, task, attempt)), "utf-8")
-        command = pytest_command(project, suite, attempt, instructions)
-        environment["COVERAGE_FILE"] = str(attempt.folder / COVERAGE)
-    else:
-        command = adapted.command
-        del environment["THEBES_PARENT"]
-    folder = attempt.repository / project.path
+    run = _run_shard if work.task.kind == TaskKind.PYTEST else _run_check
     try:
-        end = run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
+        with serving(work) as up:
+            for server in up.servers.values():
+                record.put("note", code="service-used", text=str(server))
+            end = run(work, environment | up.environment)
+            for text in up.died():
+                record.put("note", code="service-died", text=bounded(text, TAIL))
+            return end
+    except ServiceError as error:
+        record.put("note", code=error.code, text=bounded("\n".join(filter(None, [str(error), error.log])), TAIL))
     except OSError as error:
-        record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
-        return End(exit=127, signal=None, stopped=None, seconds=0.0)
-    if not end.stopped and not end.signal:
-        _put_findings(adapted, end, attempt.folder / OUTPUT, folder, record)
-        tick()  # shows what was added to the output
-    return end
+        command = work.task.command[0] if work.task.command else attempt.interpreter.path
+        record.put("note", code="not-started", text=f"{command}: {error.strerror}")
+    return End(exit=127, signal=None, stopped=stop.reason, seconds=0.0)
 
 
 def _put_findings(adapted: Adapted, end: End, output: Path, folder: Path, record: Record) -> None:
@@ -127,13 +148,66 @@ def _put_findings(adapted: Adapted, end: End, output: Path, folder: Path, record
             file.write(listed(found.findings))
 
 
-def pytest_command(project: Project, suite: Suite, attempt: Attempt, instructions: Path) -> list[str]:
+def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
+    attempt = work.attempt
+    bare = {name: value for name, value in environment.items() if name != "THEBES_PARENT"}
+    folder, log = attempt.repository / work.project.path, attempt.folder / OUTPUT
+    adapted = adapt(work.task.command, attempt.folder)
+    end = run_child(adapted.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+    if not end.stopped and not end.signal:
+        _put_findings(adapted, end, log, folder, work.record)
+        work.tick()  # shows what was added to the output
+    return end
+
+
+def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
+    attempt = work.attempt
+    instructions = attempt.folder / "shard.json"
+    session = Session(
+        command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
+        folder=attempt.repository / work.project.path,
+        environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
+        instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
+        to=instructions,
+        log=attempt.folder / OUTPUT,
+        record=attempt.folder / RECORD,
+        limit=attempt.limit,
+        limits=attempt.limits,
+    )
+    return run_shard(session, work.record, work.stop, work.tick)
+
+
+def serving(work: _Work) -> AbstractContextManager[Served]:
+    """The suite's servers, up while the context lasts. What they have to tell goes to the task's output."""
+    attempt = work.attempt
+
+    def tell(text: str) -> None:
+        with (attempt.folder / OUTPUT).open("a", encoding="utf-8") as output:
+            output.write(f"thebes: {text}\n")
+        work.tick()
+
+    return served(
+        work.suite.services,
+        attempt.services,
+        attempt.repository / work.project.path,
+        attempt.folder,
+        attempt.environment,
+        f"{work.task.id}-a{attempt.number}",
+        tell,
+        lambda: work.stop.reason is not None,
+    )
+
+
+def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path) -> list[str]:
     """The plain run's own command line, with our plug-in beside it."""
     command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
-    if attempt.workers is not None:
-        command += ["-n", str(attempt.workers)]
+    workers = attempt.workers
+    if task.alone and (workers is not None or project.parallel):
+        workers = 0
+    if workers is not None:
+        command += ["-n", str(workers)]
     return [*command, *project.args, *attempt.arguments]
 
 
@@ -155,8 +229,10 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "gate": suite.gate,
         "default_gate": DEFAULT_GATE,
         "claims": project.claims,
+        "together": project.together,
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
+        "test_limit": attempt.limits.test,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),

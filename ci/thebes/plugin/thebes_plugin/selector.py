@@ -1,12 +1,13 @@
 """Selects the tests of one shard, and records which there were to select from."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 import pytest
 
 from .arguments import named_files
+from .groups import Groups
 from .positional import positional_hooks
 from .record import RECORD_FAILED, Record, RecordError
 from .shard import Shard
@@ -28,6 +29,7 @@ class Selector:
         self._seconds: dict[str, float] = {}
         self._began: tuple[str, float] | None = None
         self._before: list[tuple[pytest.Item, str]] = []
+        self._groups = Groups(shard.markers)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -45,6 +47,10 @@ class Selector:
                 return None
             return pytest.CollectReport(collector.nodeid, "passed", None, [])
         self._seconds.setdefault(key, 0.0)
+        if key in self.shard.broken:
+            return pytest.CollectReport(collector.nodeid, "failed", self.shard.broken[key], [])
+        if self.record:
+            self.record.put("collecting", file=key, at=time(), worker=self.worker)
         self._began = (collector.nodeid, perf_counter())
         return None
 
@@ -65,19 +71,33 @@ class Selector:
                     text=f"{name} deselects tests by their position, which differs from shard to shard",
                     worker=self.worker,
                 )
+        if self.shard.cuts:
+            self._join()
+        names = {id(item): nodeid for item, nodeid in self._before}
         if self.shard.cuts or self._strangers:
-            names = {id(item): nodeid for item, nodeid in self._before}
-            self._drop_foreign(items, names)
+            self._drop(items, names, lambda test: not self._is_mine(test))
+        if self.shard.done:
+            self._drop(items, names, self.shard.done.__contains__)
 
-    def _drop_foreign(self, items: list[pytest.Item], names: dict[int, str]) -> None:
-        foreign: list[pytest.Item] = []
+    def _join(self) -> None:
+        """Tests of a cut file that nobody knew go where their group is."""
+        found: dict[str, dict[str, str]] = {}
+        for item, nodeid in self._before:
+            file, _, test = nodeid.partition("::")
+            if file in self.shard.cuts and (group := self._groups.of(item)):
+                found.setdefault(file, {})[test] = group
+        for file, groups in found.items():
+            self.shard.cuts[file].join(groups)
+
+    def _drop(self, items: list[pytest.Item], names: dict[int, str], other: Callable[[str], bool]) -> None:
+        """Take out the tests that `other` says are not for this session."""
         kept: list[pytest.Item] = []
+        gone: list[pytest.Item] = []
         for item in items:
-            file, _, test = names.get(id(item), item.nodeid).partition("::")
-            (kept if self._is_own(file, test) else foreign).append(item)
-        if foreign:
+            (gone if other(names.get(id(item), item.nodeid)) else kept).append(item)
+        if gone:
             items[:] = kept
-            self.config.hook.pytest_deselected(items=foreign)
+            self.config.hook.pytest_deselected(items=gone)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -94,10 +114,15 @@ class Selector:
         names = {id(item): nodeid for item, nodeid in self._before}
         added = [(item, item.nodeid) for item in selected if id(item) not in names]
         tests: dict[str, list[str]] = {file: [] for file in self._seconds}
-        for _, nodeid in [*self._before, *added]:
+        groups: dict[str, dict[int, str]] = {}
+        for item, nodeid in [*self._before, *added]:
             file, _, test = nodeid.partition("::")
-            if file not in self._strangers:
-                tests.setdefault(file, []).append(test)
+            if file in self._strangers:
+                continue
+            ids = tests.setdefault(file, [])
+            if group := self._groups.of(item):
+                groups.setdefault(file, {})[len(ids)] = group
+            ids.append(test)
         for file, ids in tests.items():
             record.put(
                 "collected",
@@ -106,9 +131,11 @@ class Selector:
                 own=self._own(file, ids),
                 seconds=round(self._seconds.get(file, 0.0), 6),
                 worker=self.worker,
+                **({"groups": groups[file]} if file in groups else {}),
             )
         left = {id(item) for item in selected}
         gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]
+        gone = [nodeid for nodeid in gone if nodeid not in self.shard.done]
         if gone:
             record.put("deselected", ids=gone, worker=self.worker)
         renamed = {item.nodeid: names[id(item)] for item in selected if names.get(id(item), item.nodeid) != item.nodeid}

@@ -19,11 +19,19 @@ class Shard:
         self.claims: dict[str, list[str]] = instructions["claims"]
         self.marker: str | None = instructions["marker"]
         self.maxfail: int | None = instructions["maxfail"]
+        self.test_limit: float | None = instructions["test_limit"]
+        self.done = frozenset(instructions["done"])
+        self.failed_before: int = instructions["failed_before"]
+        self.broken: dict[str, str] = instructions["broken"]
         self.index: int = instructions["index"]
         self.of: int = instructions["of"]
         self.known = frozenset(instructions["known"])
-        self.whole = frozenset(instructions["whole"])
-        self.cuts = {file: Cut(file, pieces) for file, (_, pieces) in instructions["cut"].items()}
+        self.finished = frozenset(instructions["finished"])
+        self.whole = frozenset(instructions["whole"]) - self.finished
+        self.markers = tuple(name.removeprefix("@") for name in instructions["together"] if name.startswith("@"))
+        classes = "class" in instructions["together"]
+        cuts = {file: pieces for file, (_, pieces) in instructions["cut"].items() if file not in self.finished}
+        self.cuts = {file: Cut(file, pieces, whole_classes=classes) for file, pieces in cuts.items()}
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
     def foreign_paths(self) -> frozenset[str]:
@@ -34,7 +42,7 @@ class Shard:
         """Does this shard collect `file`? One that no shard was given goes by its hash within its gate."""
         if file in self.whole or file in self.cuts:
             return True
-        if file in self.known:
+        if file in self.known or file in self.finished:
             return False
         return self._gate_of(path) == self.gate and stable_hash(file, self.of) == self.index
 

@@ -37,11 +37,13 @@ def gate_of(path: str, claims: Mapping[str, Iterable[str]], default: str) -> str
 
 
 class Cut:
-    """A file that several shards hold pieces of. `pieces[k]` are the known tests of the k-th holder."""
+    """A file that several shards hold pieces of. `pieces[k]` are the known tests of the k-th holder.
+    `whole_classes`: a class that nobody knew stays in one piece, too."""
 
-    def __init__(self, file: str, pieces: Sequence[Sequence[str]]) -> None:
+    def __init__(self, file: str, pieces: Sequence[Sequence[str]], *, whole_classes: bool = False) -> None:
         self.file = file
         self.holders = len(pieces)
+        self._unit = atom if whole_classes else family
         self._owner = {test: rank for rank, piece in enumerate(pieces) for test in piece}
         self._homes: dict[str, int | None] = {}
         for test, rank in self._owner.items():
@@ -49,11 +51,20 @@ class Cut:
             if "::" in family(test):
                 self._homes[home] = rank if self._homes.get(home, rank) == rank else None
 
+    def join(self, groups: Mapping[str, str]) -> None:
+        """Let unknown tests go where their group is: `groups` are those of this file's tests that have one."""
+        known: dict[str, int] = {}
+        for test in sorted(groups):
+            if test in self._owner:
+                known.setdefault(groups[test], self._owner[test])
+        for test, group in groups.items():
+            self._owner.setdefault(test, known.get(group, stable_hash(f"{self.file}@{group}", self.holders)))
+
     def owner(self, test: str) -> int:
         """The rank of the holder that runs `test`: as planned; with its class if that is all in one place; else
-        by the hash of its family."""
+        by the hash of its family, or of its class."""
         if (rank := self._owner.get(test)) is not None:
             return rank
         if "::" in family(test) and (home := self._homes.get(atom(test))) is not None:
             return home
-        return stable_hash(f"{self.file}::{family(test)}", self.holders)
+        return stable_hash(f"{self.file}::{self._unit(test)}", self.holders)
