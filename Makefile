@@ -50,7 +50,7 @@ lock: .venv/ready ## Pin the development environment anew
 	$(BIN)/pip install --quiet uv
 	$(PIN) --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(PIN) --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
-	$(PIN) --python-version 3.11 --extra cli pyproject.toml -o requirements/cli.txt
+	$(PIN) --python-version 3.11 --extra cli pyproject.toml requirements/clients.in -o requirements/cli.txt
 	$(PIN) --python-version 3.11 tests/workflows/requirements.in -o tests/workflows/requirements.txt
 	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
 

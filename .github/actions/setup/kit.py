@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 KIT = Path(__file__).resolve().parents[3]
@@ -24,6 +25,8 @@ main()
 def name() -> None:
     """Outputs `path` and `key`. GitHub's cache tells paths apart by itself."""
     parts = (os.environ.get("THEBES_CACHE_BUST", ""), sys.executable, sys.version, platform.platform())
+    with Path(os.environ["GITHUB_ENV"]).open("a", encoding="utf-8") as file:
+        file.write(f"THEBES_JOB_BEGAN={time.time()}\n")  # what it takes to start a job is part of every plan
     digest = hashlib.sha256("\0".join(parts).encode() + REQUIREMENTS.read_bytes()).hexdigest()[:32]
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
         file.write(f"path={folder()}\nkey=thebes-kit-{digest}\n")
@@ -50,7 +53,7 @@ def install() -> None:
 def works(python: Path) -> bool:
     if not python.exists():
         return False
-    modules = "click, coverage, jinja2, msgspec, rich, sqlalchemy"
+    modules = "click, coverage, jinja2, msgspec, pg8000, redis, rich, sqlalchemy"
     return subprocess.run([str(python), "-c", f"import {modules}"], capture_output=True, check=False).returncode == 0
 
 
