@@ -43,8 +43,9 @@ lint: .venv/ready ## Check format, lint rules and types
 bench: .venv/ready ## Measure, beside the peers
 	$(BIN)/python benchmarks/run_all.py
 
-formats: .venv/ready ## Write the JSON Schemas anew from the types
+formats: .venv/ready ## Write the JSON Schemas and the tables of docs/github.md anew
 	$(BIN)/python tools/generate_formats.py
+	$(BIN)/python tools/generate_github.py
 
 lock: .venv/ready ## Pin the development environment anew
 	$(BIN)/pip install --quiet uv

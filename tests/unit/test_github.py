@@ -2,18 +2,20 @@
 
 import json
 import re
+import runpy
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from support.github import TOKEN, serve
-from support.project import Project
+from support.project import REPOSITORY, Project
 from thebes.config import Config, GateConfig
 from thebes.errors import InputError
 from thebes.github import attempts, environment, matrix, runner
@@ -353,3 +355,20 @@ def test_one_comment_is_written_and_then_updated(project: Project) -> None:
 
 def test_no_comment_where_the_commit_is_not_the_newest(project: Project) -> None:
     assert commented(project, [], [{"number": 7, "head": {"sha": BASE}}]) == []
+
+
+def test_the_tables_of_the_document_are_those_of_the_workflow() -> None:
+    tool = runpy.run_path(str(REPOSITORY / "tools" / "generate_github.py"))
+    text = (REPOSITORY / "docs" / "github.md").read_text("utf-8")
+    assert tool["rendered"](text) == text, "make formats"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/github.md"])
+def test_what_a_consumer_writes_is_short_and_right(name: str) -> None:
+    example = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / name).read_text("utf-8"), re.DOTALL)[0]
+    assert len(example.splitlines()) <= 12
+    call = yaml.safe_load(example)["jobs"]["gates"]
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/quality-gates.yml").read_text("utf-8"))
+    assert set(call.get("with", {})) <= set(workflow[True]["workflow_call"]["inputs"])
+    asked = {(name, right) for job in workflow["jobs"].values() for name, right in job["permissions"].items()}
+    assert asked == set(call["permissions"].items())

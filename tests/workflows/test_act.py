@@ -1,8 +1,15 @@
 """The workflow, called from another repository, executed by act; each story has its verdict."""
 
 import json
+import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from support.project import REPOSITORY
 from workflows.acting import COMMIT, OWN, PYTHON, RUNNER, Act, Consumer, Ran, jobs_api, pin
 
 UNIT = f"unit-py{PYTHON}"
@@ -227,3 +234,30 @@ def test_inputs_reach_the_tests(act: Act, consumer: Consumer) -> None:
     report = act.store / "artifacts" / "1" / "report-kit-b-a1"
     assert json.loads((report / "verdict.json").read_bytes())["gates"]["unit"]["coverage"] == 100.0
     assert (report / ".coverage").is_file()
+
+
+def test_cancelling_a_job_reaches_the_task(consumer: Consumer, tmp_path: Path) -> None:
+    """GitHub runs a step's script in a bash of its own and signals that process alone; act can't show it."""
+    meeting = tmp_path / "meeting"
+    os.mkfifo(meeting)
+    waits = f"import time\ndef test_two():\n    open({str(meeting)!r}, 'w').close()\n    time.sleep(600)\n"
+    project = consumer(files={"tests/unit/test_b.py": waits})
+    plan, out = project.root / "plan.json", project.root / "artifacts"
+    assert project.thebes("plan", "--gate", "unit", "--shards", "1", "--out", str(plan)).exit == 0
+    action = yaml.safe_load((REPOSITORY / ".github" / "actions" / "run-task" / "action.yml").read_text("utf-8"))
+    script = project.root / "script.sh"
+    script.write_text(action["runs"]["steps"][-1]["run"], "utf-8")
+    told = {"THEBES_TASK": "1/1", "THEBES_PLAN": str(plan), "THEBES_OUT": str(out), "THEBES_MINUTES": "5"}
+    with subprocess.Popen(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],
+        cwd=project.root,
+        env=project.environment(told),
+        stdout=subprocess.DEVNULL,
+    ) as step:
+        meeting.read_bytes()  # returns once the test has begun
+        step.send_signal(signal.SIGINT)
+        assert step.wait(timeout=60) == 3
+    (record,) = out.glob("*/record.jsonl")
+    closing = json.loads(record.read_text("utf-8").splitlines()[-1])
+    assert (closing["kind"], closing["stopped"]) == ("closing", "SIGINT")
+    assert closing["seconds"] < 60

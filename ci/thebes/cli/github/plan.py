@@ -77,7 +77,7 @@ def plan(
 def refuse_forks(event: Event, labels: Runners) -> None:
     """What really keeps forks off such machines are runner groups and approval; here it is said before a job waits."""
     if event.fork and "self-hosted" in labels.all():
-        raise InputError("runner: a change from a fork does not run on self-hosted runners; see docs/github.md")
+        raise InputError("runner: a change from a fork does not run on self-hosted runners; docs/github.md tells why")
 
 
 def _skips(workspace: Workspace, event: Event, *, drafts: bool, docs: list[str]) -> tuple[Skip, ...]:
