@@ -284,7 +284,8 @@ class Phase(Line, frozen=True, tag="phase", kw_only=True):
 
 class End(Line, frozen=True, tag="end", kw_only=True):
     """An attempt of a test ended. `durations` are set-up, call, teardown; `fixtures` is the part of set-up and
-    teardown spent in fixtures that serve more than this test; `rerun` says that another attempt follows."""
+    teardown spent in fixtures that serve more than this test; `rerun` says that another attempt follows; `memory` is
+    the peak of resident memory and its growth over the test, in bytes, where that was measured."""
 
     id: str
     outcome: Outcome
@@ -293,6 +294,7 @@ class End(Line, frozen=True, tag="end", kw_only=True):
     fixtures: float = 0.0
     worker: str = ""
     rerun: bool = False
+    memory: tuple[int, int] | None = None
 
 
 class Limit(Line, frozen=True, tag="limit", kw_only=True):
@@ -415,6 +417,7 @@ class GateVerdict(Value, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     counts: dict[str, int] = {}
     coverage: float | None = None
+    changed_coverage: float | None = None
 
 
 class Verdict(Value, frozen=True, kw_only=True):

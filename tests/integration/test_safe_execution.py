@@ -198,3 +198,73 @@ def test_a_test_that_is_run_again_has_its_limit_for_each_attempt(project: Projec
     )
     assert project.run("--test-limit", "2s").exit == 0
     assert project.reasons()["test-flaky"] == ["tests/test_a.py::test_slow_twice"]
+
+
+MEMORY = """
+    import subprocess, sys
+    kept = []
+    def test_small(): pass
+    def test_peak():
+        block = bytearray(100 << 20)
+        del block
+    def test_keeps(): kept.append(bytearray(40 << 20))
+    def test_eats():
+        while True: kept.append(bytearray(1 << 20))
+    def test_child_eats():
+        subprocess.run([sys.executable, "-c", "kept = []\\nwhile True: kept.append(bytearray(1 << 20))"])
+    def test_after(): pass
+"""
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_memory_limit(project: Project, workers: str) -> None:
+    project.write({"tests/test_a.py": MEMORY})
+    options = ("--shards", "1", "--workers", workers, "--memory-limit", "512MiB")
+    assert project.run(*options, "--", "-p", "no:randomly").exit == 1
+    outcomes = {test.partition("::")[2]: outcome for test, outcome in project.outcomes().items()}
+    assert {test for test, outcome in outcomes.items() if outcome == "failed"} == {"test_eats", "test_child_eats"}
+    assert sorted(outcomes.values()) == ["failed"] * 2 + ["passed"] * 4
+    for when, message, *_ in phases(project).values():
+        assert when == "call"
+        assert message.startswith("used 5")
+        assert ", limit 512 MiB; " in message
+    rows = project.query("SELECT id, peak, growth FROM test WHERE peak IS NOT NULL")
+    memory = {test.partition("::")[2]: (peak, growth) for test, peak, growth in rows}
+    assert memory.keys() == {"test_small", "test_peak", "test_keeps", "test_after"}
+    assert memory["test_peak"][0] - memory["test_small"][0] > 95 * MIB
+    assert memory["test_peak"][1] < 10 * MIB
+    assert memory["test_keeps"][1] > 35 * MIB
+    assert all(size > MIB for (size,) in project.query("SELECT memory FROM sample"))
+
+
+STATE = """
+    import os, {other}
+    seen = []
+    def test_first(): seen.append(1)
+    def test_second():
+        seen.append(1)
+        assert len(seen) == {expected}
+    def test_dies(): os._exit(0)
+    def test_third(): pass
+"""
+
+
+@pytest.mark.parametrize(("isolate", "expected"), [("module", 2), ("test", 1)])
+def test_isolation(project: Project, isolate: str, expected: int) -> None:
+    """Modules of other files are not there, and with `test` neither is what other tests did."""
+    other = "sys; assert 'test_b' not in sys.modules"
+    project.write(
+        {
+            "tests/test_a.py": STATE.format(other=other, expected=expected),
+            "tests/test_b.py": STATE.format(other="sys; assert 'test_a' not in sys.modules", expected=expected),
+        }
+    )
+    assert project.run("--shards", "1", "--isolate", isolate, "--workers", "0", "--", "-p", "no:randomly").exit == 1
+    outcomes = project.outcomes()
+    assert {test for test, outcome in outcomes.items() if outcome == "crashed"} == {
+        "tests/test_a.py::test_dies",
+        "tests/test_b.py::test_dies",
+    }
+    assert sorted(outcomes.values()) == ["crashed"] * 2 + ["passed"] * 6
+    assert set(project.reasons()) == {"test-crashed"}

@@ -167,6 +167,9 @@ def _crash_text(crash: Crash) -> str:
 def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]:
     """What the exit codes of pytest and of its process say that the outcomes don't."""
     closing, finish = facts.closing, facts.finish
+    for one in facts.finishes:  # of sessions before the last
+        if one.exit not in {0, 1, 5}:
+            yield Problem(PYTEST_EXITS.get(one.exit, "exit-unexplained"), task.id, task.id, _last_words(facts))
     if closing is None or closing.stopped:
         return
     if finish is None:

@@ -111,6 +111,7 @@ class Facts:
     died: bool = False
     done: int = 0
     finish: Finish | None = None
+    finishes: list[Finish] = field(default_factory=list)
     output: str = ""
     closing: Closing | None = None
     broken: str | None = None
@@ -212,6 +213,8 @@ def _whole(facts: Facts, line: object) -> None:
             facts.session = line
         case Resume():
             facts.running.clear()
+            if facts.finish:
+                facts.finishes.append(facts.finish)
             facts.done, facts.finish, facts.died = line.done, None, False
         case Finish():
             facts.finish = line

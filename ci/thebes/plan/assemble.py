@@ -210,7 +210,7 @@ class _Part:
                     python=variant.python,
                     services=variant.services,
                     marker=settings.marker,
-                    coverage=settings.coverage is not None,
+                    coverage=settings.coverage is not None or settings.changed_coverage is not None,
                 )
 
     def tasks(self) -> Iterable[Task]:

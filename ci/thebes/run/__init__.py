@@ -2,6 +2,7 @@
 
 from .child import End, Stop
 from .local import Listener, run_all
+from .shard import Isolation
 from .task import Attempt, attempt_folder, free_attempt, run_task
 from .watch import Watch
 from .watcher import Limits
@@ -9,6 +10,7 @@ from .watcher import Limits
 __all__ = [
     "Attempt",
     "End",
+    "Isolation",
     "Limits",
     "Listener",
     "Stop",

@@ -55,7 +55,9 @@ class Stop:
 
 
 class Observer(Protocol):
-    """Hears of the child, always from the thread that called `run_child`."""
+    """Hears of the child, always from the thread that called `run_child`. `every`: seconds between ticks."""
+
+    every: float
 
     def started(self, pid: int) -> None: ...
     def ticked(self) -> None: ...
@@ -67,6 +69,8 @@ class Observer(Protocol):
 
 class Ticker:
     """An observer that only passes the ticks on."""
+
+    every = TICK
 
     def __init__(self, tick: Callable[[], None]) -> None:
         self.ticked = self.ended = tick
@@ -142,7 +146,7 @@ def _wait(
             _signal_group(group, step)
             deadline = now + GRACE.get(step, TICK)
         try:
-            what, value = events.get(timeout=max(0.0, min(TICK, deadline - now)) or TICK)
+            what, value = events.get(timeout=max(0.0, min(observer.every, deadline - now)) or observer.every)
         except queue.Empty:
             observer.ticked()
             continue

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
 
 def descendants(pid: int) -> list[int]:
@@ -33,6 +36,41 @@ def _from_ps(pid: int) -> list[int]:
     for parent in found:
         found += [child for child, above in parents.items() if above == parent and child not in found]
     return found[1:]
+
+
+class Usage(NamedTuple):
+    """Resident memory in bytes, processor time so far in seconds."""
+
+    memory: int
+    cpu: float
+
+
+def usage(pid: int) -> Usage | None:
+    """What one process uses; None: it is gone."""
+    if sys.platform != "linux":
+        return _usage_from_ps(pid)
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if not (pages := int(fields[21])):  # it is dead, and waited for by nobody yet
+        return None
+    return Usage(pages * PAGE, (int(fields[11]) + int(fields[12])) / TICKS)  # proc_pid_stat(5)
+
+
+def _usage_from_ps(pid: int) -> Usage | None:
+    command = ["ps", "-o", "rss=,time=", "-p", str(pid)]
+    fields = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    if len(fields) != 2:
+        return None
+    minutes, _, rest = fields[1].partition(":")
+    return Usage(int(fields[0]) * 1024, int(minutes) * 60 + float(rest))
+
+
+def tree_memory(pid: int) -> int:
+    """Resident memory of a process and of all that it started. What they share counts for each."""
+    found = (usage(number) for number in (pid, *descendants(pid)))
+    return sum(one.memory for one in found if one)
 
 
 def send(pid: int, number: int) -> None:

@@ -9,7 +9,10 @@ goes on, and only what xdist left undone is run anew.
 import json
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
+
+import msgspec
 
 from thebes.model import Value
 from thebes.plugin.thebes_plugin.aftermath import (
@@ -23,6 +26,7 @@ from thebes.plugin.thebes_plugin.aftermath import (
     without_pytest,
 )
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, bounded
+from thebes.plugin.thebes_plugin.split import file_key
 
 from .child import End, Stop, run_child
 from .ledger import Ledger, Running
@@ -31,8 +35,16 @@ from .watcher import OUTPUT_LIMIT, Limits, Watcher
 GAVE_UP = {3, 4}  # pytest's exit codes for an internal error and wrong usage, before its session begins
 
 
+class Isolation(StrEnum):
+    """What gets a process of its own."""
+
+    MODULE = "module"
+    TEST = "test"
+
+
 class Session(Value, frozen=True, kw_only=True):
-    """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between."""
+    """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
+    `files`: those of the plan, each for a process of its own where `isolate` says so."""
 
     command: tuple[str, ...]
     folder: Path
@@ -43,75 +55,103 @@ class Session(Value, frozen=True, kw_only=True):
     record: Path
     limit: float
     limits: Limits
+    isolate: Isolation | None = None
+    files: tuple[str, ...] = ()
 
 
 def run_shard(session: Session, record: Record, stop: Stop, tick: Callable[[], None]) -> End:
-    """Run sessions until nothing is left, or one makes no headway. OSError: pytest could not be started."""
-    ledger = Ledger(session.record)
-    broken: dict[str, str] = {}
-    began = time.monotonic()
-    while True:
-        done = ledger.done()
-        changing = {
-            "done": done,
-            "finished": ledger.finished(),
-            "broken": broken,
-            "failed_before": ledger.red,
-        }
-        session.to.write_text(json.dumps(session.instructions | changing), "utf-8")
-        before = (len(done), len(broken))
-        watcher = Watcher(record, session.record.parent, ledger, session.limits, tick)
+    """Run sessions until nothing is left, or one makes no headway. OSError: pytest could not be started.
+
+    With isolation, each file has sessions of its own; a last one takes files that the plan does not know.
+    """
+    shard = Shard(session, record, stop, tick)
+    parts: list[str | None] = [*session.files, None] if session.isolate else [None]
+    end = shard.run(parts.pop(0))
+    while shard.again or (parts and not shard.over):
+        record.put("resume", at=time.time(), done=len(shard.ledger.done()))
+        shard.ledger.session()
+        end = shard.run(shard.part if shard.again else parts.pop(0))
+    forget(session.record.parent)
+    return end
+
+
+class Shard:
+    """A shard while it runs. After each session: `again` says that something of its part is left, `over` that the
+    whole shard is to end."""
+
+    def __init__(self, session: Session, record: Record, stop: Stop, tick: Callable[[], None]) -> None:
+        self.ledger = Ledger(session.record)
+        self.part: str | None = None
+        self.again = self.over = False
+        self._session = session
+        self._record = record
+        self._stop = stop
+        self._tick = tick
+        self._broken: dict[str, str] = {}
+        self._began = time.monotonic()
+
+    def run(self, part: str | None) -> End:
+        """One session, for one file or, None, for all that is left."""
+        session, ledger = self._session, self.ledger
+        self.part = part
+        before = self._headway()
+        self._instruct()
+        watcher = Watcher(self._record, session.record.parent, ledger, session.limits, self._tick)
         oom_kills = count_oom_kills()
         end = run_child(
             session.command,
             session.folder,
             session.environment,
             session.log,
-            max(0.0, began + session.limit - time.monotonic()),
-            stop,
+            max(0.0, self._began + session.limit - time.monotonic()),
+            self._stop,
             watcher,
         )
-        broken |= watcher.broken
-        aftermath = Aftermath(record, ledger, session.record.parent, broken)
-        if end.stopped or watcher.broken or end.exit == RECORD_FAILED:
-            pass  # nobody's fault, or named already
-        elif end.exit in GAVE_UP and not ledger.processes:
-            pass  # merging names it
-        elif ledger.finish is None:
+        self._broken |= watcher.broken
+        self._name_the_guilty(end, oom_kills, named=bool(watcher.broken))
+        ledger.poll()
+        if not end.stopped and ledger.maxfail and ledger.red >= ledger.maxfail:
+            end = msgspec.structs.replace(end, stopped=None if ledger.finish else "maxfail")
+            self.over = True
+        self.over = self.over or bool(end.stopped or (ledger.finish and ledger.finish.stopped))
+        self.again = not self.over and self._headway() != before and self._anything_left(before[1])
+        return msgspec.structs.replace(end, seconds=time.monotonic() - self._began)
+
+    def _headway(self) -> tuple[int, int]:
+        return len(self.ledger.ended), len(self._broken)
+
+    def _instruct(self) -> None:
+        changing = {
+            "done": self.ledger.done(),
+            "finished": self.ledger.finished(),
+            "broken": self._broken,
+            "failed_before": self.ledger.red,
+            "only": self.part,
+            "one": self._session.isolate == Isolation.TEST and self.part is not None,
+        }
+        self._session.to.write_text(json.dumps(self._session.instructions | changing), "utf-8")
+
+    def _name_the_guilty(self, end: End, oom_kills: int, *, named: bool) -> None:
+        ledger = self.ledger
+        aftermath = Aftermath(self._record, ledger, self._session.record.parent, self._broken)
+        if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.processes):
+            return  # nobody's fault, or named already, or merging names it
+        if ledger.finish is None:
             aftermath.of_a_death(how_it_died(-end.signal if end.signal else end.exit, oom_kills))
         elif not ledger.here and not ledger.finish.stopped:
             aftermath.of_a_collection("a worker of xdist died")
-        ledger.poll()
-        end = _in_all(end, ledger, time.monotonic() - began)
-        if end.stopped or before == (len(ledger.done()), len(broken)) or not _goes_on(ledger, before[1], broken):
-            break
-        record.put("resume", at=time.time(), done=len(ledger.done()))
-        _say(session.log, f"thebes: {len(ledger.left()) or 'some'} tests are left; pytest is started anew for them")
-        ledger.session()
-    forget(session.record.parent)
-    return end
+        elif end.exit != ledger.finish.exit:
+            how = how_it_died(-end.signal if end.signal else end.exit, oom_kills)
+            text = f"pytest finished with {ledger.finish.exit}, then {how}"
+            self._record.put("note", code="exit-after-finish", text=text)
 
-
-def _goes_on(ledger: Ledger, broken_before: int, broken: dict[str, str]) -> bool:
-    """Is anything left, because something died?"""
-    if len(broken) > broken_before:
-        return True
-    if ledger.finish is None:
-        return bool(ledger.left())
-    return bool(ledger.crashes and ledger.left() and not ledger.finish.stopped)
-
-
-def _in_all(end: End, ledger: Ledger, seconds: float) -> End:
-    """The end of the shard, as far as it has come. A limit on failures holds over all sessions."""
-    stopped = end.stopped
-    if not stopped and ledger.finish is None and ledger.maxfail and ledger.red >= ledger.maxfail:
-        stopped = "maxfail"
-    return End(exit=end.exit, signal=end.signal, stopped=stopped, seconds=seconds)
-
-
-def _say(log: Path, text: str) -> None:
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"\n{text}\n")
+    def _anything_left(self, broken_before: int) -> bool:
+        """Of this part, because something died, or because it takes several sessions."""
+        left = [test for test in self.ledger.left() if self.part in {None, file_key(test)}]
+        if self._session.isolate == Isolation.TEST and self.part is not None:
+            return bool(left)
+        finish = self.ledger.finish
+        return len(self._broken) > broken_before or bool(left and (finish is None or self.ledger.crashes))
 
 
 class Aftermath:

@@ -21,12 +21,14 @@ from thebes.plugin.thebes_plugin.split import file_key
 from thebes.services import Served, Service, ServiceError, served
 
 from .child import End, Stop, Ticker, run_child
-from .shard import Session, run_shard
+from .shard import Isolation, Session, run_shard
 from .watcher import Limits
 
 RECORD = "record.jsonl"
 OUTPUT = "output.log"
 COVERAGE = ".coverage"
+RESULTS = "results"  # where a task's own tools may leave theirs
+RESULTS_VARIABLE = "THEBES_RESULTS"
 TAIL = 16 * 1024
 
 
@@ -48,6 +50,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     maxfail: int | None = None
     limit: float
     limits: Limits = Limits()
+    isolate: Isolation | None = None
+    measure_memory: bool = False
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
     services: Mapping[str, Service] = {}
@@ -75,6 +79,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
         attempt.folder.mkdir(parents=True)
     except FileExistsError:
         raise InputError(f"{attempt.folder}: this attempt has been run already; give --attempt or --out") from None
+    (attempt.folder / RESULTS).mkdir()
     path = attempt.folder / RECORD
     record = Record(str(path))
     try:
@@ -173,6 +178,8 @@ def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
         record=attempt.folder / RECORD,
         limit=attempt.limit,
         limits=attempt.limits,
+        isolate=attempt.isolate,
+        files=tuple(piece.file for piece in work.task.pieces),
     )
     return run_shard(session, work.record, work.stop, work.tick)
 
@@ -204,7 +211,7 @@ def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt,
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
     workers = attempt.workers
-    if task.alone and (workers is not None or project.parallel):
+    if (task.alone or attempt.isolate) and (workers is not None or project.parallel):
         workers = 0
     if workers is not None:
         command += ["-n", str(workers)]
@@ -233,6 +240,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,
+        "measure_memory": attempt.measure_memory,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),
@@ -254,10 +262,18 @@ def _inner(test: str) -> str:
 def _environment(attempt: Attempt) -> dict[str, str]:
     return {
         "python": attempt.interpreter.python,
+        "interpreter": _shown(attempt),
         "platform": platform.platform(),
         "machine": platform.node(),
         "processors": str(os.cpu_count()),
     }
+
+
+def _shown(attempt: Attempt) -> str:
+    """The interpreter as others can call it: by its path in the repository, else by its version."""
+    path = Path(attempt.interpreter.path)
+    inside = path.is_absolute() and path.is_relative_to(attempt.repository)
+    return str(path.relative_to(attempt.repository)) if inside else f"python{attempt.interpreter.python}"
 
 
 def _close(record: Record, path: Path, output: Path, end: End) -> None:

@@ -25,7 +25,9 @@ from thebes.plugin.thebes_plugin.aftermath import (
 )
 from thebes.plugin.thebes_plugin.record import Record, bounded
 
+from .child import TICK
 from .ledger import Ledger, Running
+from .memory import QUICK, Memory
 from .processes import kill_tree, send
 
 LONG = 60.0  # a test without a limit is worth a word after this time
@@ -34,10 +36,13 @@ OUTPUT_LIMIT = 16 * 1024
 
 
 class Limits(Value, frozen=True, kw_only=True):
-    """`test`: seconds for a test that says nothing of its own; None: none. `collect`: for the import of a file."""
+    """`test`: seconds for a test that says nothing of its own; None: none. `collect`: for the import of a file, and
+    for the end of a session. `memory`: bytes for a worker and all that it started; `task_memory`: for all together."""
 
     test: float | None = None
     collect: float | None = None
+    memory: int | None = None
+    task_memory: int | None = None
 
 
 @dataclass(slots=True)
@@ -64,10 +69,13 @@ class Watcher:
         self._tick = tick
         self._child = 0
         self._endings: dict[str, Ending] = {}
+        self._killed: dict[str, Running] = {}
         self._told: set[str] = set()
         self._active = time.monotonic()
         self._seen = 0
         self._over = False
+        self._memory = Memory(record, limits.memory, limits.task_memory)
+        self.every = QUICK if self._memory.limited else TICK
 
     def started(self, pid: int) -> None:
         self._child = pid
@@ -85,6 +93,11 @@ class Watcher:
                 self._go_on(ending, now)
         for running in doing.values():
             self._look_at(running, now)
+        if self._memory.limited:
+            for running, message in self._memory.over(self._ledger.processes, doing.values()):
+                if running.worker not in self._endings:
+                    self._begin_to_end(running, "memory", message)
+        self._memory.sample(self._ledger.processes, now)
         self._look_for_the_end(now)
         self._tick()
 
@@ -112,26 +125,37 @@ class Watcher:
 
     def _begin_to_end(self, running: Running, what: str, message: str) -> None:
         """Stop the process, and look once more at the next tick: what it did may have ended meanwhile."""
+        if self._killed.get(running.worker) is running:
+            return  # it has not gone yet
         pid = self._pid(running)
-        send(pid, signal.SIGSTOP)
-        self._endings[running.worker] = Ending(doing=running, pid=pid, what=what, message=message)
+        ending = Ending(doing=running, pid=pid, what=what, message=message)
+        self._endings[running.worker] = ending
+        if what == "memory":  # it would only take more; a test does not give it back by ending
+            self._ask_for_stacks(ending, time.monotonic() + QUICK)
+        else:
+            send(pid, signal.SIGSTOP)
 
     def _go_on(self, ending: Ending, now: float) -> None:
         """It still runs: say that it is over its limit, have the stacks told, then end it."""
         worker = ending.doing.worker
         if ending.until is None:
-            path = stacks_file(self._folder, worker)
-            if ending.doing.test:
-                self._record.put("limit", id=ending.doing.id, what=ending.what, at=time.time(), worker=worker)
-            if path.exists():  # the handler stands
-                ending.offset = path.stat().st_size
-                send(ending.pid, STACKS_SIGNAL)
+            self._ask_for_stacks(ending, now + ANSWER)
             send(ending.pid, signal.SIGCONT)
-            ending.until = now + ANSWER
         elif now >= ending.until or STACKS_END in stacks(self._folder, worker, ending.offset, whole=True):
             self._endings.pop(worker)
+            self._killed[worker] = ending.doing
             self._write_down(ending)
             kill_tree(ending.pid if ending.doing.test else self._child)
+
+    def _ask_for_stacks(self, ending: Ending, until: float) -> None:
+        worker = ending.doing.worker
+        path = stacks_file(self._folder, worker)
+        if ending.doing.test:
+            self._record.put("limit", id=ending.doing.id, what=ending.what, at=time.time(), worker=worker)
+        if path.exists():  # the handler stands
+            ending.offset = path.stat().st_size
+            send(ending.pid, STACKS_SIGNAL)
+        ending.until = until
 
     def _let_go(self, ending: Ending) -> None:
         """It came to its end by itself: in time, or, over its limit, because of the signal."""

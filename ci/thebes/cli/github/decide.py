@@ -21,9 +21,10 @@ from thebes.github import attempts, matrix
 from thebes.github.event import read_event
 from thebes.github.runner import add_summary, command, set_outputs
 from thebes.judge import Policy, judge, read_facts
-from thebes.merge import merge, open_run
+from thebes.merge import Beside, merge, open_run
 from thebes.model import Plan, Verdict, VerdictKind
 from thebes.publish import annotations, summary, terminal
+from thebes.repository import changed_lines
 
 from . import options, variables
 
@@ -151,19 +152,13 @@ def _merged(
 
     unknown: list[str] = []
     expected: dict[str, int] = {}
+    base = read_event(variables(), workspace.root).base
     try:
         expected = attempts.started(variables(), plan)
     except EvidenceError as error:
         unknown.append(str(error))
-    merge(
-        folders,
-        plan,
-        out,
-        repository=workspace.root,
-        expected=expected,
-        cancelled=cancelled,
-        pythons=workspace.pythons(),
-    )
+    beside = Beside(changed_lines(workspace.root, base) if base else None, cancelled=cancelled)
+    merge(folders, plan, out, repository=workspace.root, expected=expected, pythons=workspace.pythons(), beside=beside)
     db = open_run(out)
     try:
         verdict = judge(read_facts(db), held, dt.datetime.now(dt.UTC).date())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from .guard import Guard
+from .memory import MemoryMeter
 from .neutral import neutralize
 from .record import Record
 from .recorder import FixtureClock, Recorder, WorkerClock
@@ -34,6 +35,8 @@ def install(config: pytest.Config, path: str) -> None:
     selector = Selector(config, shard, record if tells else None, name)
     config.pluginmanager.register(selector, "thebes-selector")
     if worker or not _distributes(config):  # the controller of xdist runs no test
+        if shard.measure_memory:
+            config.pluginmanager.register(MemoryMeter(), "thebes-memory")
         config.pluginmanager.register(Guard(config, record, name, shard.test_limit), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")

@@ -161,6 +161,7 @@ class Recorder:
             f'"durations":[{setup:.6f},{call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
             + (f',"fixtures":{fixtures:.6f}' if fixtures else "")
             + (f',"worker":{quoted(worker)}' if worker else "")
+            + (f',"memory":{memory}' if (memory := getattr(report, "thebes_memory", None)) else "")
             + (',"rerun":true}\n' if attempt.rerun else "}\n")
         )
 

@@ -29,6 +29,7 @@ class Selector:
         self._seconds: dict[str, float] = {}
         self._began: tuple[str, float] | None = None
         self._before: list[tuple[pytest.Item, str]] = []
+        self._later: frozenset[str] = frozenset()
         self._groups = Groups(shard.markers)
 
     @pytest.hookimpl(tryfirst=True)
@@ -78,6 +79,10 @@ class Selector:
             self._drop(items, names, lambda test: not self._is_mine(test))
         if self.shard.done:
             self._drop(items, names, self.shard.done.__contains__)
+        if self.shard.one and items:
+            first = id(items[0])
+            self._later = frozenset(names.get(id(item), item.nodeid) for item in items if id(item) != first)
+            self._drop(items, names, self._later.__contains__)
 
     def _join(self) -> None:
         """Tests of a cut file that nobody knew go where their group is."""
@@ -135,7 +140,7 @@ class Selector:
             )
         left = {id(item) for item in selected}
         gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]
-        gone = [nodeid for nodeid in gone if nodeid not in self.shard.done]
+        gone = [nodeid for nodeid in gone if nodeid not in self.shard.done and nodeid not in self._later]
         if gone:
             record.put("deselected", ids=gone, worker=self.worker)
         renamed = {item.nodeid: names[id(item)] for item in selected if names.get(id(item), item.nodeid) != item.nodeid}

@@ -26,11 +26,14 @@ class Shard:
         self.index: int = instructions["index"]
         self.of: int = instructions["of"]
         self.known = frozenset(instructions["known"])
+        self.measure_memory: bool = instructions["measure_memory"]
+        self.only: str | None = instructions["only"]
+        self.one: bool = instructions["one"]
         self.finished = frozenset(instructions["finished"])
-        self.whole = frozenset(instructions["whole"]) - self.finished
+        self.whole = frozenset(file for file in instructions["whole"] if self._wants(file))
         self.markers = tuple(name.removeprefix("@") for name in instructions["together"] if name.startswith("@"))
         classes = "class" in instructions["together"]
-        cuts = {file: pieces for file, (_, pieces) in instructions["cut"].items() if file not in self.finished}
+        cuts = {file: pieces for file, (_, pieces) in instructions["cut"].items() if self._wants(file)}
         self.cuts = {file: Cut(file, pieces, whole_classes=classes) for file, pieces in cuts.items()}
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
@@ -42,9 +45,13 @@ class Shard:
         """Does this shard collect `file`? One that no shard was given goes by its hash within its gate."""
         if file in self.whole or file in self.cuts:
             return True
-        if file in self.known or file in self.finished:
+        if file in self.known or not self._wants(file):
             return False
         return self._gate_of(path) == self.gate and stable_hash(file, self.of) == self.index
+
+    def _wants(self, file: str) -> bool:
+        """Is `file` one for this session? An earlier one may have finished it, another be meant for it."""
+        return file not in self.finished and self.only in {None, file}
 
     def runs(self, file: str, test: str) -> bool:
         cut = self.cuts.get(file)
