@@ -276,6 +276,16 @@ def test_a_lost_api_is_no_pass(project: Project) -> None:
     assert set(project.reasons()) == {"attempts-unknown"}
 
 
+def test_without_a_plan_nothing_is_a_pass_and_nothing_else_is_needed(project: Project) -> None:
+    """What broke the plan may be the configuration itself."""
+    project.write({"pyproject.toml": "[tool.thebes]\nshard = 2\n"})
+    told = ["--plan", "none.json", "--out", "out", "--jobs", "plan=failure wave-1=skipped"]
+    done = project.thebes("github", "decide", "none", *told, env={"GITHUB_OUTPUT": str(project.root / "o")})
+    assert done.exit == 3
+    assert project.reasons() == {"plan-missing": ["plan: failure"]}
+    assert read_outputs((project.root / "o").read_text("utf-8"))["verdict"] == "INVALID"
+
+
 def test_only_attempts_since_the_plan_count(project: Project) -> None:
     """All jobs run again: there is a new plan, and what was recorded for the old one says nothing."""
     project.write({"tests/unit/test_a.py": "def test_a(): pass\n"})

@@ -152,7 +152,7 @@ def test_a_shard_that_dies(act: Act, consumer: Consumer) -> None:
     assert ran.exit == 1
     assert verdict(act)["verdict"] == "INVALID"
     assert "record-cut" in codes(verdict(act))
-    assert verdict(act)["gates"]["unit"]["counts"]["passed"] == 1
+    assert verdict(act)["gates"]["unit"]["counts"]["passed"] >= 1
 
 
 def test_a_plan_that_fails(act: Act, consumer: Consumer) -> None:

@@ -24,7 +24,7 @@ from thebes.judge import Policy, judge, read_facts
 from thebes.merge import Beside, merge, open_run
 from thebes.model import Plan, Verdict, VerdictKind
 from thebes.publish import annotations, summary, terminal
-from thebes.repository import changed_lines
+from thebes.repository import changed_lines, commit
 
 from . import options, variables
 
@@ -59,10 +59,10 @@ def decide(
     history_url: str | None,
 ) -> int:
     """Merge, judge and report what the jobs left in DIR. Whatever is missing there is INVALID, never a pass."""
-    workspace = Workspace(coverage=coverage)
     results = attempts.results(jobs)
-    if not plan_path.is_file():
-        return _without_plan(workspace, out, results)
+    if not plan_path.is_file():  # then the configuration may be what is wrong: it is not looked at
+        return _without_plan(out, results)
+    workspace = Workspace(coverage=coverage)
     plan = read_plan(plan_path)
     held = workspace.policy(read_event(variables(), workspace.root).base or None)
     folders = _gather(artifacts, out / "attempts", prefix, plan, plan_attempt)
@@ -83,10 +83,10 @@ def decide(
     return EXITS[verdict.verdict]
 
 
-def _without_plan(workspace: Workspace, out: Path, results: dict[str, str]) -> int:
+def _without_plan(out: Path, results: dict[str, str]) -> int:
     """Nothing ran that could be judged."""
     subjects = [f"{job}: {result}" for job, result in results.items() if result != "skipped"]
-    nothing = Verdict(plan="", commit=workspace.commit, verdict=VerdictKind.INVALID, gates={})
+    nothing = Verdict(plan="", commit=commit(Path.cwd()), verdict=VerdictKind.INVALID, gates={})
     verdict = attempts.with_reason(nothing, "plan-missing", subjects)
     write_atomic(out / VERDICT, encode(verdict))
     text = "No plan was made, so nothing was run. The job that plans says why."
