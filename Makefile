@@ -1,6 +1,7 @@
 # One command runner for people and CI. `make help` lists what there is.
 PYTHON ?= python3
 BIN := .venv/bin
+AGENT_MEMORY := tests/workloads/agent_memory
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-browser test-hosts test-long lint bench lock formats clean
@@ -11,7 +12,7 @@ help: ## List the targets
 run: .venv/ready ## Run the main job on this repository's own unit tests
 	$(BIN)/thebes run --gate unit --shards 2
 
-test: .venv/ready .venv-oldest/ready lint ## Run all tests that need neither root nor a browser
+test: .venv/ready .venv-oldest/ready .venv-agent-memory/ready lint ## Run all tests that need neither root nor a browser
 	$(MAKE) --directory runner-setup lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts
 	@echo "test tier: local"
@@ -44,9 +45,10 @@ lock: .venv/ready ## Pin the development environment anew
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
 
 clean: ## Remove what the targets made
-	rm -rf .venv .venv-oldest dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Environments. The file `ready` says that the last set-up came to its end.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -59,4 +61,10 @@ clean: ## Remove what the targets made
 .venv-oldest/ready: requirements/oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet --require-hashes -r requirements/oldest.txt
+	@touch $@
+
+.venv-agent-memory/ready: requirements/agent-memory.txt $(AGENT_MEMORY)/pyproject.toml
+	$(PYTHON) -m venv .venv-agent-memory
+	.venv-agent-memory/bin/pip install --quiet --require-hashes -r requirements/agent-memory.txt
+	.venv-agent-memory/bin/pip install --quiet --no-deps --no-build-isolation --editable . --editable $(AGENT_MEMORY)
 	@touch $@

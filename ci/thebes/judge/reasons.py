@@ -63,6 +63,7 @@ REASONS = {
     "gate-required": Meaning(INVALID, "a required gate is absent"),
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
+    "regression-unjudged": Meaning(PASS, "no regression judgement"),
     "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
