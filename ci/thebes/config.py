@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -14,9 +14,11 @@ from .errors import InputError
 from .model import GATES
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(MiB|GiB|MB|GB)")
+SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
 SHIPPED = ("postgres", "redis")
 SOURCES = ("url", "path", "docker", "embedded")
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -27,15 +29,16 @@ T = TypeVar("T", bound=Section)
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
-    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands.
-
-    `services`: names, or versions by name; each combination of versions is a suite of its own.
-    """
+    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
+    `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
+    suite of its own."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
+    changed_coverage: float | None = None
     checks: tuple[str, ...] = ()
+    test_limit: str | None = None
     services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
 
@@ -85,6 +88,12 @@ class Config(Section, frozen=True, kw_only=True):
     job_start: str | None = None
     workers: str | None = None
     task_limit: str = "2h"
+    test_limit: str | None = None
+    collect_limit: str | None = None
+    memory_limit: str | None = None
+    task_memory_limit: str | None = None
+    measure_memory: bool = False
+    isolate: Literal["module", "test"] | None = None
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
     services: dict[str, ServiceConfig] = {}
@@ -176,9 +185,13 @@ def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
         _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
-        if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
-            raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
+        for key, percent in (("coverage", gate_config.coverage), ("changed-coverage", gate_config.changed_coverage)):
+            if percent is not None and not 0 <= percent <= 100:
+                raise InputError(f"{where}.gates.{name}.{key}: {percent:g} is not between 0 and 100")
+        if gate_config.test_limit is not None:
+            limit(gate_config.test_limit, f"{where}.gates.{name}.test-limit")
     _refuse_numbers(config, where)
+    _refuse_limits(config, where)
     _refuse_plan(config.plan, f"{where}.plan")
     for name, service in config.services.items():
         _refuse_service(name, service, f"{where}.services.{name}")
@@ -221,6 +234,15 @@ def _refuse_numbers(config: Config, where: str) -> None:
         raise InputError(f"{where}.price-per-minute: {config.price_per_minute:g} is less than nothing")
     if config.workers is not None:
         workers(config.workers, f"{where}.workers")
+
+
+def _refuse_limits(config: Config, where: str) -> None:
+    for key, text in (("test-limit", config.test_limit), ("collect-limit", config.collect_limit)):
+        if text is not None:
+            limit(text, f"{where}.{key}")
+    for key, text in (("memory-limit", config.memory_limit), ("task-memory-limit", config.task_memory_limit)):
+        if text is not None:
+            size(text, f"{where}.{key}")
 
 
 def _refuse_service(name: str, config: ServiceConfig, where: str) -> None:
@@ -283,6 +305,19 @@ def seconds(text: str, where: str) -> float:
     match = DURATION.fullmatch(text.strip())
     if not match or not (value := float(match[1]) * UNITS[match[2]]):
         raise InputError(f'{where}: {text!r} is not a duration; expected a number with its unit, as in "90s" or "2m"')
+    return value
+
+
+def limit(text: str, where: str) -> float | None:
+    """As `seconds`, or None for "none". InputError names `where`."""
+    return None if text.strip() == "none" else seconds(text, where)
+
+
+def size(text: str, where: str) -> int:
+    """ "512MiB", "1.5GB" in bytes. InputError names `where`."""
+    match = SIZE.fullmatch(text.strip())
+    if not match or not (value := int(float(match[1]) * SIZES[match[2]])):
+        raise InputError(f'{where}: {text!r} is not a size; expected a number with its unit, as in "512MiB" or "2GB"')
     return value
 
 

@@ -216,6 +216,8 @@ def test_a_faster_machine_gets_more_and_every_estimate_is_its_own_machine_s() ->
     assert [task.speed for task in two.tasks] == [2.0, 1.5]  # the slowest machine gets nothing
     soon = assemble([project(names, msgspec.structs.replace(config, job_start="1s"), runs)], Choice(target=13.0), "")
     assert [task.speed for task in soon.tasks] == [2.0, 1.5]
+    few = msgspec.structs.replace(config, max_tasks=2)
+    assert [task.speed for task in assemble([project(names, few, runs)], Choice(), "").tasks] == [2.0, 1.5]
     with pytest.raises(InputError, match="3 speeds for 4 shards"):
         assemble([project(names, config, runs)], Choice(shards=4), "")
 

@@ -21,10 +21,12 @@ REASONS = {
     "test-errored": Meaning(FAIL, "{n} test{s} had an error in set-up or teardown"),
     "test-crashed": Meaning(FAIL, "{n} test{s} crashed"),
     "collection-failed": Meaning(FAIL, "{n} file{s} could not be collected"),
+    "finding-error": Meaning(FAIL, "{n} finding{s} of severity error"),
     "check-failed": Meaning(FAIL, "{n} check{s} failed"),
     "test-cancelled": Meaning(FAIL, "{n} test{s} cancelled after a failure"),
     "file-cancelled": Meaning(FAIL, "{n} file{s} cancelled after a failure"),
     "coverage-low": Meaning(FAIL, "coverage is below its threshold"),
+    "changed-coverage-low": Meaning(FAIL, "coverage of the changed lines is below its threshold"),
     "exit-after-finish": Meaning(FAIL, "the process failed after pytest had finished"),
     # What is missing, doubled or in doubt.
     "test-missing": Meaning(INVALID, "{n} test{s} never ran"),
@@ -53,6 +55,7 @@ REASONS = {
     "exit-unexplained": Meaning(INVALID, "an exit code that the record does not explain"),
     "shard-refused": Meaning(INVALID, "{n} shard{s} would not be what the plan says"),
     "not-started": Meaning(INVALID, "{n} command{s} could not be started"),
+    "results-broken": Meaning(INVALID, "{n} file{s} of results can't be trusted"),
     "service-missing": Meaning(INVALID, "{n} service{s} that nothing here can serve"),
     "service-failed": Meaning(INVALID, "{n} service{s} did not start"),
     "service-died": Meaning(INVALID, "{n} service{s} died while tests ran"),
@@ -64,10 +67,12 @@ REASONS = {
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
     "regression-unjudged": Meaning(PASS, "no regression judgement"),
+    "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
     "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
     "quarantine-expired": Meaning(PASS, "{n} quarantine{s} expired"),
+    "changed-coverage-open": Meaning(PASS, "coverage of changed lines was not judged: there is no base"),
     "policy-relaxed": Meaning(PASS, "policy that this change relaxes; the base's still holds"),
     "gate-skipped": Meaning(PASS, "skipped"),
 }

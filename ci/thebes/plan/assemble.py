@@ -119,7 +119,7 @@ def within(parts: Sequence["_Part"], most: int) -> None:
     checks = sum(part.checks() for part in parts)
     for (part, gate, found), number in zip(packs, share_out(wanted, most - checks), strict=True):
         if number < len(found.shards):
-            part.pack(gate, Wish(shards=number))
+            part.pack(gate, part.wish()._replace(shards=number))
 
 
 def _seconds(found: Packed) -> float:
@@ -147,7 +147,7 @@ class _Part:
         self.packs: dict[str, Packed] = {}
         self.alone: dict[str, Packed] = {}
         for gate in self._chosen():
-            self.pack(gate, self._wish())
+            self.pack(gate, self.wish())
 
     def pack(self, gate: str, wish: Wish) -> None:
         """Share the files of a gate out, if it has any; those that must run alone become one more task."""
@@ -203,7 +203,7 @@ class _Part:
                     python=variant.python,
                     services=variant.services,
                     marker=settings.marker,
-                    coverage=settings.coverage is not None,
+                    coverage=settings.coverage is not None or settings.changed_coverage is not None,
                 )
 
     def tasks(self) -> Iterable[Task]:
@@ -228,7 +228,7 @@ class _Part:
         files = self.input.discovery.files
         return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
 
-    def _wish(self) -> Wish:
+    def wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
         config, asked = self.config, self.choice
         target = asked.target
