@@ -4,7 +4,7 @@ BIN := .venv/bin
 AGENT_MEMORY := tests/workloads/agent_memory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-hosts test-long lint bench lock formats clean
+.PHONY: help run test test-browser test-docker services-images test-hosts test-long lint bench lock formats clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,7 +24,15 @@ test-browser: .venv/ready ## Look at the report in headless Chromium (installs i
 
 test-hosts: ## Provision a systemd container and run jobs on it (root; installs Docker on Debian)
 	$(MAKE) --directory runner-setup test-hosts
+	$(MAKE) test-docker
 	@echo "test tier: hosts"
+
+test-docker: .venv/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
+	$(BIN)/python -m pytest -q tests/hosts/test_services_docker.py
+	@echo "test tier: docker"
+
+services-images: ## Make the images of those tests of Debian's packages (root)
+	tools/services_images.sh
 
 test-long: ## Provision a virtual machine under QEMU (root; half an hour)
 	$(MAKE) --directory runner-setup test-long
@@ -35,7 +43,7 @@ lint: .venv/ready ## Check format, lint rules and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## Measure, beside the peers
+bench: .venv/ready .venv-agent-memory/ready ## Measure, beside the peers
 	$(BIN)/python benchmarks/run_all.py
 
 formats: .venv/ready ## Write the JSON Schemas anew from the types

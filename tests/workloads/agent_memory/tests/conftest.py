@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = DirectoryBasedExampleDatabase(ROOT / ".hypothesis" / "examples")
 # In a gate the same examples every time; at night others (HYPOTHESIS_PROFILE=night); failures are kept.
 QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-settings.register_profile("gate", derandomize=True, deadline=None, suppress_health_check=QUIET)
+settings.register_profile("gate", max_examples=50, derandomize=True, deadline=None, suppress_health_check=QUIET)
 settings.register_profile("night", max_examples=2000, deadline=None, database=KEPT, suppress_health_check=QUIET)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 

@@ -31,7 +31,7 @@ OPERATIONS = {
 def test_operation(operation: str) -> None:
     method, path = operation.split()
 
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(schema[path][method].as_strategy())
     def holds(case: schemathesis.Case[Any]) -> None:
         store.put("known", "key", {"a": 1})
