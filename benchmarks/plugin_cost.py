@@ -36,6 +36,7 @@ def make(folder: Path) -> None:
         "marker": None,
         "maxfail": None,
         "test_limit": None,
+        "memory_limit": None,
         "measure_memory": False,
         "done": [],
         "finished": [],

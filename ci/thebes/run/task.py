@@ -220,6 +220,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,
+        "memory_limit": attempt.limits.memory,
         "measure_memory": attempt.measure_memory,
         "index": task.index - 1,
         "of": task.of,

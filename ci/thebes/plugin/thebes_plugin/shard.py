@@ -26,6 +26,7 @@ class Shard:
         self.index: int = instructions["index"]
         self.of: int = instructions["of"]
         self.known = frozenset(instructions["known"])
+        self.memory_limit: int | None = instructions["memory_limit"]
         self.measure_memory: bool = instructions["measure_memory"]
         self.only: str | None = instructions["only"]
         self.one: bool = instructions["one"]
