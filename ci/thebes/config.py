@@ -14,12 +14,11 @@ from .errors import InputError
 from .model import GATES
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
-SHIPPED = ("postgres", "redis")
-SOURCES = ("url", "path", "docker", "embedded")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(MiB|GiB|MB|GB)")
 SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
+SHIPPED = ("postgres", "redis")
+SOURCES = ("url", "path", "docker", "embedded")
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -32,12 +31,14 @@ T = TypeVar("T", bound=Section)
 class GateConfig(Section, frozen=True, kw_only=True):
     """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
     `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
-    suite of its own."""
+    suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
+    changed_coverage: float | None = None
     checks: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
     test_limit: str | None = None
     services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
@@ -75,6 +76,17 @@ class Quarantine(Section, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Baseline(Section, frozen=True, kw_only=True):
+    """Findings that are known and do not fail a check until `expires`: those of `rule` in files that `file`, a glob,
+    matches; findings without a file are matched by an empty one."""
+
+    rule: str
+    file: str
+    owner: str
+    expires: dt.date
+    reason: str = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything that can be configured. Durations stand as in `target = "2m"`."""
 
@@ -98,6 +110,7 @@ class Config(Section, frozen=True, kw_only=True):
     gates: dict[str, GateConfig] = {}
     services: dict[str, ServiceConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
+    baseline: tuple[Baseline, ...] = ()
     history: str | None = None
     plan: PlanConfig = PlanConfig()
     max_tasks: int = 256
@@ -158,9 +171,10 @@ def _refuse_unknown(table: Any, where: str) -> None:
     for name, service in services.items():
         _known_keys(service, ServiceConfig, f"{where}.services.{name}")
     _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
-    entries = table.get("quarantine", [])
-    for entry in entries if isinstance(entries, list) else ():
-        _known_keys(entry, Quarantine, f"{where}.quarantine")
+    for name, kind in (("quarantine", Quarantine), ("baseline", Baseline)):
+        entries = table.get(name, [])
+        for entry in entries if isinstance(entries, list) else ():
+            _known_keys(entry, kind, f"{where}.{name}")
 
 
 def _known_keys(table: Any, kind: type[Section], where: str) -> None:
@@ -185,10 +199,11 @@ def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
         _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
+        for key, percent in (("coverage", gate_config.coverage), ("changed-coverage", gate_config.changed_coverage)):
+            if percent is not None and not 0 <= percent <= 100:
+                raise InputError(f"{where}.gates.{name}.{key}: {percent:g} is not between 0 and 100")
         if gate_config.test_limit is not None:
             limit(gate_config.test_limit, f"{where}.gates.{name}.test-limit")
-        if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
-            raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
     _refuse_numbers(config, where)
     _refuse_limits(config, where)
     _refuse_plan(config.plan, f"{where}.plan")

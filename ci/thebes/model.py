@@ -421,6 +421,7 @@ class GateVerdict(Value, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     counts: dict[str, int] = {}
     coverage: float | None = None
+    changed_coverage: float | None = None
 
 
 class Verdict(Value, frozen=True, kw_only=True):

@@ -72,6 +72,9 @@ worker_count = click.option(
     metavar="N|auto",
     help="xdist workers in each shard; 0 for none [the project's own].",
 )
+changed_base = click.option(
+    "--base", metavar="REF", help="The commit that a change is compared with, for the coverage of its lines."
+)
 task_limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
 test_limit = click.option(
     "--test-limit",

@@ -11,10 +11,11 @@ import click
 from thebes.codec import encode, write_atomic
 from thebes.errors import InputError
 from thebes.judge import Policy
-from thebes.merge import merge, open_run
+from thebes.merge import Beside, merge, open_run
 from thebes.model import Plan, Verdict
 from thebes.plan import Choice, ProjectInput, assemble
 from thebes.publish import terminal
+from thebes.repository import changed_lines
 from thebes.run import Stop, attempt_folder, run_all
 from thebes.run.machine import processors
 
@@ -115,7 +116,7 @@ def command(
             stop,
             progress,
         )
-    verdict = _conclude(workspace, plan, folder, history_url, held, as_json=as_json)
+    verdict = _conclude(workspace, plan, folder, history_url, held, base, as_json=as_json)
     if each == 1 and any(past.runs for past in runs.values()):
         _tell_makespan(folder)
     say(f"{lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
@@ -123,10 +124,18 @@ def command(
 
 
 def _conclude(
-    workspace: Workspace, plan: Plan, folder: Path, history_url: str | None, held: Policy, *, as_json: bool
+    workspace: Workspace,
+    plan: Plan,
+    folder: Path,
+    history_url: str | None,
+    held: Policy,
+    base: str | None,
+    *,
+    as_json: bool,
 ) -> Verdict:
     """Merge, judge, remember, report."""
-    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons())
+    changed = changed_lines(workspace.root, base) if base else None
+    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons(), beside=Beside(changed))
     verdict = judge_folder(folder, held)
     db = open_run(folder)
     try:

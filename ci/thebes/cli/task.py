@@ -21,7 +21,7 @@ from thebes.model import Plan, Project, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
 from thebes.run.machine import Workers, available_memory, choose_workers, processors
-from thebes.run.task import OUTPUT
+from thebes.run.task import OUTPUT, RESULTS, RESULTS_VARIABLE
 from thebes.services import services_of
 
 from . import options
@@ -133,7 +133,7 @@ def make_attempt(
         folder=folder.absolute(),
         number=number,
         interpreter=workspace.interpreter_for(suite.project, suite.python),
-        environment=workspace.environment,
+        environment={**workspace.environment, RESULTS_VARIABLE: str(folder.absolute() / RESULTS)},
         commit=workspace.commit,
         workers=workers_for(project, held).number if workers == "auto" else int(workers) if workers else None,
         workers_chosen=workers == "auto",

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from thebes.model import GATES, GateVerdict, Reason, Verdict, VerdictKind
 
-from .facts import CoverageFact, ProblemFact, RunFacts, SuiteFacts, read_facts
-from .policy import Policy, from_base, policy, quarantined
+from .facts import CoverageFact, FindingFact, ProblemFact, RunFacts, SuiteFacts, read_facts
+from .policy import Policy, baselined, from_base, policy, quarantined
 from .reasons import REASONS, headline
 
 __all__ = ["Policy", "RunFacts", "from_base", "judge", "judge_task", "policy", "read_facts"]
@@ -28,7 +28,7 @@ def judge(facts: RunFacts, held: Policy, today: dt.date) -> Verdict:
     """The verdict on a run: for each of the seven gates, and over all."""
     gates = {gate: _gate(gate, facts, held, today) for gate in GATES}
     reasons = [*_homeless(facts), *_project_coverage(facts)]
-    if not facts.suites:
+    if not facts.suites and not facts.skips:
         reasons.append(_reason("nothing-selected", []))
     kinds = [gate.verdict for gate in gates.values() if gate.verdict] + [reason.verdict for reason in reasons]
     return Verdict(
@@ -46,7 +46,11 @@ def judge_task(facts: RunFacts, held: Policy, today: dt.date) -> VerdictKind:
 
     What only the whole suite can tell (nothing selected, coverage) is left to `judge`.
     """
-    reasons = [*_test_reasons(facts.suites, held, today), *_problem_reasons(facts.problems)]
+    reasons = [
+        *_test_reasons(facts.suites, held, today),
+        *_problem_reasons(facts.problems),
+        *_finding_reasons(facts.problems, facts.findings, held, today),
+    ]
     return _heaviest([reason.verdict for reason in reasons])
 
 
@@ -63,19 +67,24 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
     reasons = [
         *_test_reasons(suites, held, today),
         *_problem_reasons(problems),
+        *_finding_reasons(problems, facts.findings, held, today),
         *_empty_reasons(suites, explained=any(REASONS[each.code].verdict == VerdictKind.INVALID for each in problems)),
         *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
+        *_changed_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
     ]
     counts = Counter[str]()
     for suite in suites:
         counts.update(suite.counts)
         counts["flaky"] += len(suite.flaky)
-    percents = [fact.percent for fact in facts.coverage if fact.gate == gate and fact.percent is not None]
+    measured = [fact for fact in facts.coverage if fact.gate == gate]
     return GateVerdict(
         verdict=_heaviest([reason.verdict for reason in reasons]),
         reasons=tuple(sorted(reasons, key=lambda reason: -WEIGHT[reason.verdict])),
         counts={name: count for name, count in sorted(counts.items()) if count},
-        coverage=min(percents, default=None),
+        coverage=min((fact.percent for fact in measured if fact.percent is not None), default=None),
+        changed_coverage=min(
+            (fact.changed_percent for fact in measured if fact.changed_percent is not None), default=None
+        ),
     )
 
 
@@ -102,10 +111,31 @@ def _in_suite(suite: SuiteFacts, test: str, suites: Sequence[SuiteFacts]) -> str
 def _problem_reasons(problems: Sequence[ProblemFact]) -> Iterable[Reason]:
     by_code: dict[str, list[str]] = {}
     for problem in problems:
+        if problem.code == "check-findings":
+            continue  # told by its findings
         by_code.setdefault(problem.code, []).append(_sentence(problem))
     for code in REASONS:
         if code in by_code:
             yield _reason(code, list(dict.fromkeys(by_code[code])))
+
+
+def _finding_reasons(
+    problems: Sequence[ProblemFact], findings: Sequence[FindingFact], held: Policy, today: dt.date
+) -> Iterable[Reason]:
+    """What checks found: known findings are spared, all others fail. A check whose findings are lost fails, too."""
+    tasks = {problem.task: problem for problem in problems if problem.code == "check-findings"}
+    mine = [finding for finding in findings if finding.task in tasks]
+    known = [finding for finding in mine if baselined(held, finding, today)]
+    lost = [_sentence(problem) for task, problem in tasks.items() if all(one.task != task for one in mine)]
+    if new := [_place(finding) for finding in mine if finding not in known] + lost:
+        yield _reason("check-findings", new)
+    if known:
+        yield _reason("findings-known", [_place(finding) for finding in known])
+
+
+def _place(finding: FindingFact) -> str:
+    place = f"{finding.file}:{finding.line}: " if finding.file else ""
+    return f"{place}{finding.rule}: {finding.text[:300]}"
 
 
 def _sentence(problem: ProblemFact) -> str:
@@ -148,6 +178,28 @@ def _coverage_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[R
         yield _reason("coverage-low", low)
 
 
+def _changed_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[Reason]:
+    """The same for the lines that the change touches. Where it touches none there is nothing to hold."""
+    low: list[str] = []
+    open_: list[str] = []
+    for fact in facts:
+        wanted = held.changed.get((fact.project, fact.gate))
+        if wanted is None:
+            continue
+        if fact.percent is None:
+            if (fact.project, fact.gate) not in held.coverage:  # or it has been said already
+                yield _reason("coverage-missing", [f"{fact.project}: {fact.text}"])
+        elif fact.changed is None:
+            open_.append(f"{_of(fact)}at least {wanted:g} % is asked for; merge with --base COMMIT")
+        elif fact.changed_percent is not None and fact.changed_percent < wanted:
+            share = f"{fact.changed_executed:,} of {fact.changed:,} changed statements"
+            low.append(f"{_of(fact)}{fact.changed_percent:.2f} %, {share}; at least {wanted:g} % is asked for")
+    if low:
+        yield _reason("changed-coverage-low", low)
+    if open_:
+        yield _reason("changed-coverage-open", open_)
+
+
 def _of(fact: CoverageFact) -> str:
     """The project's name, where there may be several."""
     return "" if fact.project == "." else f"{fact.project}: "
@@ -173,6 +225,13 @@ def _notices(held: Policy, today: dt.date) -> Iterable[Reason]:
     expired = [f"{entry.test} ({entry.owner}, {entry.expires})" for entry in held.quarantine if entry.expires < today]
     if expired:
         yield _reason("quarantine-expired", expired)
+    old = [
+        f"{entry.rule} in {entry.file} ({entry.owner}, {entry.expires})"
+        for entry in held.baseline
+        if entry.expires < today
+    ]
+    if old:
+        yield _reason("baseline-expired", old)
 
 
 def _reason(code: str, subjects: Sequence[str]) -> Reason:

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from thebes.merge.covering import share
 from thebes.model import Value
 
 RED = ("failed", "error", "crashed")
@@ -27,15 +28,35 @@ class ProblemFact(Value, frozen=True, kw_only=True):
     gate: str | None
     subject: str
     text: str
+    task: str | None = None
+
+
+class FindingFact(Value, frozen=True, kw_only=True):
+    """What a check found; `task` found it."""
+
+    task: str
+    file: str
+    line: int
+    rule: str
+    severity: str
+    text: str
 
 
 class CoverageFact(Value, frozen=True, kw_only=True):
-    """`gate` is empty for the whole project; `percent` is None where it can't be told, `text` says why."""
+    """`gate` is empty for the whole project; `percent` is None where it can't be told, `text` says why. `changed`:
+    statements that the change touched, None where nobody asked; so many of them were executed."""
 
     project: str
     gate: str
     percent: float | None
     text: str
+    changed: int | None = None
+    changed_executed: int | None = None
+
+    @property
+    def changed_percent(self) -> float | None:
+        """None where nothing changed that could be covered, or nobody asked."""
+        return share(self.changed_executed or 0, self.changed) if self.changed else None
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
@@ -44,6 +65,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
     suites: tuple[SuiteFacts, ...]
     problems: tuple[ProblemFact, ...]
     coverage: tuple[CoverageFact, ...]
+    findings: tuple[FindingFact, ...] = ()
     fail_under: dict[str, float]
     skips: tuple[tuple[str, str], ...]
 
@@ -55,14 +77,26 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
         commit=meta["commit"],
         suites=tuple(_suite(db, row) for row in db.execute("SELECT id, project, gate FROM suite ORDER BY id")),
         problems=tuple(
-            ProblemFact(code=code, gate=gate, subject=subject, text=text)
-            for code, gate, subject, text in db.execute(
-                "SELECT code, gate, subject, text FROM problem ORDER BY code, subject, text"
+            ProblemFact(code=code, gate=gate, subject=subject, text=text, task=task)
+            for code, gate, subject, text, task in db.execute(
+                "SELECT code, gate, subject, text, task FROM problem ORDER BY code, subject, text"
+            )
+        ),
+        findings=tuple(
+            FindingFact(task=task, file=file, line=line, rule=rule, severity=severity, text=text)
+            for task, file, line, rule, severity, text in db.execute(
+                "SELECT task, file, line, rule, severity, text FROM finding"
+                " WHERE task IN (SELECT task FROM problem WHERE code = 'check-findings') AND severity != 'note'"
+                " ORDER BY task, file, line, rule, text"
             )
         ),
         coverage=tuple(
-            CoverageFact(project=project, gate=gate, percent=percent, text=text)
-            for project, gate, percent, text in db.execute("SELECT project, gate, percent, text FROM coverage")
+            CoverageFact(
+                project=project, gate=gate, percent=percent, text=text, changed=changed, changed_executed=executed
+            )
+            for project, gate, percent, text, changed, executed in db.execute(
+                "SELECT project, gate, percent, text, changed, changed_executed FROM coverage"
+            )
         ),
         fail_under=dict(db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()),
         skips=tuple((gate, reason) for gate, reason in db.execute("SELECT gate, reason FROM skip")),
@@ -72,7 +106,9 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
 def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
     suite, project, gate = row
     tasks = dict(
-        db.execute("SELECT kind = 'check', count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)).fetchall()
+        db.execute(
+            "SELECT kind IN ('check', 'results'), count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)
+        ).fetchall()
     )
     counts = dict(
         db.execute("SELECT outcome, count(*) FROM test WHERE suite = ? GROUP BY 1 ORDER BY 1", (suite,)).fetchall()

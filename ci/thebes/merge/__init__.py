@@ -1,18 +1,34 @@
 """Records of any number of tasks and attempts → run.db, with the proof of completeness."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from thebes.model import GATES, Header, Plan, Task
 
-from . import records
-from .coverage import combine
+from . import records, results
+from .covering import Changed, Left, Report, cover
 from .proof import Files, Problem, cut_files, prove_suite, prove_task
 from .records import ATTEMPT_FOLDER, Facts, Place, Sinks
+from .runs import merge_runs
 from .store import RUN_DB, Store, open_run
 
-__all__ = ["RUN_DB", "merge", "open_run"]
+__all__ = ["RUN_DB", "Beside", "merge", "merge_runs", "open_run"]
+
+
+class Beside(NamedTuple):
+    """What is known beside the records. `changed`: lines that the change touched, by path in the repository, None
+    where nobody asked; `given`: files of results that other tools made, each with its gate; `cancelled`: tasks that
+    were not started or were stopped on purpose, because something failed elsewhere."""
+
+    changed: Changed | None = None
+    given: Sequence[tuple[str, Path]] = ()
+    cancelled: Collection[str] = ()
+
+
+SIGNALS = ("SIGINT", "SIGTERM")  # how a job's cancellation reaches a task
 
 
 class _Found(NamedTuple):
@@ -31,6 +47,7 @@ def merge(
     expected: Mapping[str, int] | None = None,
     only: str | None = None,
     pythons: Mapping[str, str] | None = None,
+    beside: Beside | None = None,
 ) -> Path:
     """Merge all records below `folders` into `out`/run.db, replacing what was there; returns its path.
 
@@ -40,27 +57,50 @@ def merge(
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
     out.mkdir(parents=True, exist_ok=True)
+    changed, given, cancelled = beside or Beside()
     found = _sort(plan, records.find(folders), expected or {})
     gates = {suite.id: suite.gate for suite in plan.suites}
     with Store(out / RUN_DB) as store:
         store.plan(plan, GATES)
         store.problems(found.problems, None, None)
         collected: dict[str, Files] = {}
-        left: dict[str, Path] = {}
+        left: dict[str, Left] = {}
         for task in plan.tasks:
             if only and task.id != only:
                 continue
-            problems, deciding = _merge_task(store, task, found.attempts.get(task.id, {}), out)
+            attempts = found.attempts.get(task.id, {})
+            problems, deciding = _merge_task(store, task, attempts, out, on_purpose=task.id in cancelled)
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
-                left[task.id] = _newest(found.attempts[task.id]).parent
+                rootdir = deciding.session.rootdir if deciding.session else ""
+                left[task.id] = Left(_newest(found.attempts[task.id]).parent, rootdir)
+        outside = {f"{gate}-results": gate for gate, _ in given}
+        for name, gate in outside.items():
+            store.outside(name, gate)
+        files = [
+            *_left_results(plan, left),
+            *(results.Given(f"{gate}-results", f"{gate}-results", 1, path) for gate, path in given),
+        ]
+        for one, problem in results.read(files, store):
+            store.problems([problem], (gates | outside)[one.suite], one.suite)
         for suite in plan.suites if not only else ():
             store.problems(prove_suite(plan, suite.id, collected), suite.gate, suite.id)
         if only:
             return out / RUN_DB
-        store.coverage(combine(plan, left, out, repository, pythons or {}))
+        reports = [
+            Report(one.suite, (gates | outside)[one.suite], one.path) for one in files if results.is_coverage(one)
+        ]
+        cover(plan, left, out, store, repository=repository, pythons=pythons or {}, changed=changed, reports=reports)
     return out / RUN_DB
+
+
+def _left_results(plan: Plan, left: Mapping[str, Left]) -> Iterable[results.Given]:
+    for task in plan.tasks:
+        if task.id in left:
+            folder = left[task.id].folder
+            match = ATTEMPT_FOLDER.fullmatch(folder.name)
+            yield from results.of_task(task.suite, task.id, int(match["attempt"]) if match else 1, folder)
 
 
 def _newest(attempts: Mapping[int, tuple[Header, Path] | None]) -> Path:
@@ -116,7 +156,7 @@ def _foreign(plan: Plan, tasks: set[str], first: Header | str, path: Path) -> Pr
 
 
 def _merge_task(
-    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path
+    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path, *, on_purpose: bool
 ) -> tuple[list[Problem], Facts | None]:
     """Write what the attempts of one task say. The newest record decides; earlier ones tell what is flaky."""
     newest_first = [(number, attempts[number]) for number in sorted(attempts, reverse=True)]
@@ -127,9 +167,13 @@ def _merge_task(
     ]
     if not read:
         store.task(task, None)
+        if on_purpose:
+            return [Problem("task-cancelled", task.id, task.id, "something else had failed")], None
         text = f"no record of it was found; {len(task.pieces)} files" if task.pieces else "no record of it was found"
         return [Problem("record-missing", task.id, task.id, text)], None
     (facts, _), older = read[0], [one for one, _ in read[1:]]
+    if on_purpose and facts.closing and facts.closing.stopped in SIGNALS:
+        facts.closing = msgspec.structs.replace(facts.closing, stopped="fail-fast")
     store.task(task, facts.header.attempt)
     for one, path in read:
         store.attempt(one, _relative(path, out), decides=one is facts)

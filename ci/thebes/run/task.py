@@ -8,6 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from thebes.checks import Adapted, adapt, failing
+from thebes.checks.findings import listed
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, child_environment
@@ -23,6 +27,8 @@ from .watcher import Limits
 RECORD = "record.jsonl"
 OUTPUT = "output.log"
 COVERAGE = ".coverage"
+RESULTS = "results"  # where a task's own tools may leave theirs
+RESULTS_VARIABLE = "THEBES_RESULTS"
 TAIL = 16 * 1024
 
 
@@ -75,6 +81,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
         attempt.folder.mkdir(parents=True)
     except FileExistsError:
         raise InputError(f"{attempt.folder}: this attempt has been run already; give --attempt or --out") from None
+    (attempt.folder / RESULTS).mkdir()
     path = attempt.folder / RECORD
     record = Record(str(path))
     try:
@@ -136,11 +143,28 @@ def _run(work: _Work) -> End:
     return End(exit=127, signal=None, stopped=stop.reason, seconds=0.0)
 
 
+def _put_findings(adapted: Adapted, end: End, output: Path, folder: Path, record: Record) -> None:
+    """What a check found, and the reason that this is."""
+    found = failing(adapted, end.exit, output, folder)
+    for finding in found.findings:
+        record.put("finding", **{key: value for key, value in msgspec.to_builtins(finding).items() if key != "kind"})
+    if found.code:
+        record.put("note", code=found.code, text=found.text)
+    if adapted.report:
+        with output.open("a", encoding="utf-8") as file:
+            file.write(listed(found.findings))
+
+
 def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
     attempt = work.attempt
     bare = {name: value for name, value in environment.items() if name != "THEBES_PARENT"}
     folder, log = attempt.repository / work.project.path, attempt.folder / OUTPUT
-    return run_child(work.task.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+    adapted = adapt(work.task.command, attempt.folder)
+    end = run_child(adapted.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+    if not end.stopped and not end.signal:
+        _put_findings(adapted, end, log, folder, work.record)
+        work.tick()  # shows what was added to the output
+    return end
 
 
 def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
@@ -243,10 +267,18 @@ def _inner(test: str) -> str:
 def _environment(attempt: Attempt) -> dict[str, str]:
     return {
         "python": attempt.interpreter.python,
+        "interpreter": _shown(attempt),
         "platform": platform.platform(),
         "machine": platform.node(),
         "processors": str(os.cpu_count()),
     }
+
+
+def _shown(attempt: Attempt) -> str:
+    """The interpreter as others can call it: by its path in the repository, else by its version."""
+    path = Path(attempt.interpreter.path)
+    inside = path.is_absolute() and path.is_relative_to(attempt.repository)
+    return str(path.relative_to(attempt.repository)) if inside else f"python{attempt.interpreter.python}"
 
 
 def _close(record: Record, path: Path, output: Path, end: End) -> None:
