@@ -291,3 +291,34 @@ def test_workers_chosen_from_the_machine_and_past_runs(project: Project) -> None
     project.write({"pytest.ini": "[pytest]\naddopts = --dist loadscope\n"})
     assert project.run("--workers", "auto").exit == 0
     assert "dist is loadscope" in next(project.out.glob("thebes-*/output.log")).read_text()
+
+
+MEASURED = {
+    "pyproject.toml": """
+    [tool.coverage.run]
+    source = ["shop"]
+    branch = true
+    patch = ["subprocess"]
+    """,
+    "shop/__init__.py": "",
+    "shop/price.py": "def price(n):\n    if n > 10:\n        return n * 0.9\n    return n\n",
+    "shop/tax.py": "def tax(n):\n    if n < 0:\n        raise ValueError(n)\n    return n * 0.2\n",
+    "shop/label.py": "def label(n):\n    return str(n)\ndef never():\n    return 1\n",
+    "shop/__main__.py": "from .label import label\nif __name__ == '__main__':\n    print(label(1))\n",
+    "tests/test_a.py": "from shop.price import price\ndef test_low(): price(1)\ndef test_high(): price(11)\n",
+    "tests/test_b.py": "from shop.tax import tax\ndef test_tax(): tax(1)\n",
+    "tests/test_c.py": "import subprocess, sys\n"
+    "def test_it(): subprocess.run([sys.executable, '-m', 'shop'], check=True)\n",
+}
+
+
+def test_coverage_is_the_same_however_tests_are_run(project: Project) -> None:
+    """Statements and branches, also those that only a process started by a test executes."""
+    project.write(MEASURED)
+    found = {}
+    for options in ("--workers 0 --shards 1", "--workers 2 --shards 1", "--workers 0 --shards 3", "--isolate test"):
+        assert project.run("--coverage", *options.split()).exit == 0
+        found[options] = project.query("SELECT percent FROM coverage WHERE gate = 'unit'")
+    ((first,),) = found["--workers 0 --shards 1"]
+    assert 70 < first < 100
+    assert set(map(str, found.values())) == {str([(first,)])}, found

@@ -44,7 +44,8 @@ class Isolation(StrEnum):
 
 class Session(Value, frozen=True, kw_only=True):
     """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
-    `files`: those of the plan, each for a process of its own where `isolate` says so."""
+    `again`: arguments of each session but the first; `files`: those of the plan, each for a process of its own where
+    `isolate` says so."""
 
     command: tuple[str, ...]
     folder: Path
@@ -55,6 +56,7 @@ class Session(Value, frozen=True, kw_only=True):
     record: Path
     limit: float
     limits: Limits
+    again: tuple[str, ...] = ()
     isolate: Isolation | None = None
     files: tuple[str, ...] = ()
 
@@ -89,6 +91,7 @@ class Shard:
         self._tick = tick
         self._broken: dict[str, str] = {}
         self._began = time.monotonic()
+        self._sessions = 0
 
     def run(self, part: str | None) -> End:
         """One session, for one file or, None, for all that is left."""
@@ -99,7 +102,7 @@ class Shard:
         watcher = Watcher(self._record, session.record.parent, ledger, session.limits, self._tick)
         oom_kills = count_oom_kills()
         end = run_child(
-            session.command,
+            [*session.command, *(session.again if self._sessions else ())],
             session.folder,
             session.environment,
             session.log,
@@ -107,6 +110,7 @@ class Shard:
             self._stop,
             watcher,
         )
+        self._sessions += 1
         self._broken |= watcher.broken
         self._name_the_guilty(end, oom_kills, named=bool(watcher.broken))
         ledger.poll()

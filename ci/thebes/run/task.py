@@ -172,6 +172,8 @@ def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
     instructions = attempt.folder / "shard.json"
     session = Session(
         command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
+        # Without it, each session would begin by erasing what the one before measured.
+        again=("--cov-append",) if work.suite.coverage or work.project.measured else (),
         folder=attempt.repository / work.project.path,
         environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
         instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
