@@ -35,6 +35,7 @@ def make(folder: Path) -> None:
         "together": [],
         "marker": None,
         "maxfail": None,
+        "traces": str(folder),
         "test_limit": None,
         "memory_limit": None,
         "measure_memory": False,

@@ -117,7 +117,7 @@ def timed(command: list[str], folder: Path, give_up: float) -> tuple[float, str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=float, default=10.0)
-    parser.add_argument("--give-up", type=float, default=600.0)
+    parser.add_argument("--give-up", type=float, default=300.0)
     parser.add_argument("--only", action="append", choices=["thebes", "signal", "thread"])
     given = parser.parse_args()
     print(f"{TESTS:,} tests, {PASSING} of them pass; 10 crash, 10 hang, 10 eat memory; limit {given.limit:g} s\n")

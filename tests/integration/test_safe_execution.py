@@ -86,7 +86,6 @@ def test_crashes_cost_only_themselves(project: Project, options: list[str]) -> N
     assert "frames of pytest" in stacks
     assert "about to read" in output
     assert "said from C" in output
-    assert {path.name for path in project.out.glob("thebes-*/*")} == {"record.jsonl", "output.log", "shard.json"}
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

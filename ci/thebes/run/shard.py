@@ -7,6 +7,7 @@ goes on, and only what xdist left undone is run anew.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -18,7 +19,6 @@ from thebes.model import Value
 from thebes.plugin.thebes_plugin.aftermath import (
     captured,
     count_oom_kills,
-    forget,
     how_it_died,
     phase_of,
     place_of,
@@ -66,14 +66,19 @@ def run_shard(session: Session, record: Record, stop: Stop, tick: Callable[[], N
 
     With isolation, each file has sessions of its own; a last one takes files that the plan does not know.
     """
-    shard = Shard(session, record, stop, tick)
+    with tempfile.TemporaryDirectory(
+        prefix="thebes-", ignore_cleanup_errors=True
+    ) as traces:  # where pytest captures, too
+        return _sessions(session, Shard(session, record, Path(traces), stop, tick), record)
+
+
+def _sessions(session: Session, shard: "Shard", record: Record) -> End:
     parts: list[str | None] = [*session.files, None] if session.isolate else [None]
     end = shard.run(parts.pop(0))
     while shard.again or (parts and not shard.over):
         record.put("resume", at=time.time(), done=len(shard.ledger.done()))
         shard.ledger.session()
         end = shard.run(shard.part if shard.again else parts.pop(0))
-    forget(session.record.parent)
     return end
 
 
@@ -81,12 +86,13 @@ class Shard:
     """A shard while it runs. After each session: `again` says that something of its part is left, `over` that the
     whole shard is to end."""
 
-    def __init__(self, session: Session, record: Record, stop: Stop, tick: Callable[[], None]) -> None:
+    def __init__(self, session: Session, record: Record, traces: Path, stop: Stop, tick: Callable[[], None]) -> None:
         self.ledger = Ledger(session.record)
         self.part: str | None = None
         self.again = self.over = False
         self._session = session
         self._record = record
+        self._traces = traces
         self._stop = stop
         self._tick = tick
         self._broken: dict[str, str] = {}
@@ -99,7 +105,7 @@ class Shard:
         self.part = part
         before = self._headway()
         self._instruct()
-        watcher = Watcher(self._record, session.record.parent, ledger, session.limits, self._tick)
+        watcher = Watcher(self._record, self._traces, ledger, session.limits, self._tick)
         oom_kills = count_oom_kills()
         end = run_child(
             [*session.command, *(session.again if self._sessions else ())],
@@ -126,6 +132,7 @@ class Shard:
 
     def _instruct(self) -> None:
         changing = {
+            "traces": str(self._traces),
             "done": self.ledger.done(),
             "finished": self.ledger.finished(),
             "broken": self._broken,
@@ -137,7 +144,7 @@ class Shard:
 
     def _name_the_guilty(self, end: End, oom_kills: int, *, named: bool) -> None:
         ledger = self.ledger
-        aftermath = Aftermath(self._record, ledger, self._session.record.parent, self._broken)
+        aftermath = Aftermath(self._record, ledger, self._traces, self._broken)
         if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.doing()):
             return  # nobody's fault, or named already, or merging names it
         if ledger.finish is None:

@@ -11,6 +11,7 @@ class Shard:
 
     def __init__(self, instructions: dict[str, Any]) -> None:
         self.record: str = instructions["record"]
+        self.traces: str = instructions["traces"]
         self.project: str = instructions["project"]
         self.rootdir: str = instructions["rootdir"]
         self.inipath: str | None = instructions["inipath"]
