@@ -102,6 +102,7 @@ pythons = click.option(
     metavar="X.Y",
     help="For this Python; may be given several times.",
 )
+coverage = click.option("--coverage", is_flag=True, help="Measure coverage in every gate; needs pytest-cov.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 plan_file = click.option(

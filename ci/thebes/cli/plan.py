@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     help="With --from-durations: plan FILE's test files and tell what each shard would really have taken.",
 )
 @click.option("--explain", "explained", is_flag=True, help="Tell why: shards, cuts, the bound, what is uncertain.")
+@options.coverage
 @options.as_json
 @options.arguments
 def command(
@@ -51,6 +52,7 @@ def command(
     bare: bool,  # noqa: FBT001
     against: Path | None,
     explained: bool,  # noqa: FBT001
+    coverage: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
 ) -> None:
@@ -59,7 +61,7 @@ def command(
     ARGUMENTS (after --) are pytest arguments for every shard. With --explain, --json is for the explanation, and
     the plan goes to --out only.
     """
-    choice = Choice(gates=gates, shards=shards, target=target, pythons=pythons)
+    choice = Choice(gates=gates, shards=shards, target=target, pythons=pythons, coverage=coverage)
     if bare:
         _refuse({"--gate": gates, "--history": history_url, "--interpreter": interpreter, "--python": pythons})
         _refuse({"pytest arguments": arguments})

@@ -50,6 +50,7 @@ PLAN = "plan.json"
 @options.memory_limit
 @options.isolate
 @options.base
+@options.coverage
 @options.as_json
 @options.arguments
 def command(
@@ -69,6 +70,7 @@ def command(
     memory_limit: str | None,
     isolate: str | None,
     base: str | None,
+    coverage: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
 ) -> int:
@@ -88,7 +90,9 @@ def command(
     pythons = pythons or tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
     if others := [python for python in workspace.config.python if python not in pythons]:
         say(f"thebes: under Python {', '.join(pythons)}; not here: {', '.join(others)} (--python adds one)")
-    plan = assemble(inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons), workspace.commit)
+    plan = assemble(
+        inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons, coverage=coverage), workspace.commit
+    )
     folder = _folder(workspace, out)
     write_atomic(folder / PLAN, encode(plan))
     stop = Stop()

@@ -47,13 +47,14 @@ DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where not
 
 class Choice(Value, frozen=True, kw_only=True):
     """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
-    does not concern, and why."""
+    does not concern, and why. `coverage`: measure it everywhere."""
 
     gates: tuple[str, ...] = ()
     shards: int | None = None
     target: float | None = None
     pythons: tuple[str, ...] = ()
     skips: tuple[Skip, ...] = ()
+    coverage: bool = False
 
 
 class ProjectInput(Value, frozen=True, kw_only=True):
@@ -215,7 +216,9 @@ class _Part:
                     python=variant.python,
                     services=variant.services,
                     marker=settings.marker,
-                    coverage=settings.coverage is not None or settings.changed_coverage is not None,
+                    coverage=self.choice.coverage
+                    or settings.coverage is not None
+                    or settings.changed_coverage is not None,
                 )
 
     def tasks(self) -> Iterable[Task]:

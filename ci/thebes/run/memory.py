@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 
+from thebes.plugin.thebes_plugin.memory import amount
 from thebes.plugin.thebes_plugin.record import Record
 
 from .ledger import Running
@@ -55,8 +56,3 @@ class Memory:
 
     def _before(self, running: Running) -> str:
         return amount(self._at_start[running.worker][1])
-
-
-def amount(number: int) -> str:
-    """Bytes as people read them."""
-    return f"{number / (1 << 30):.2f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"

@@ -7,6 +7,7 @@ goes on, and only what xdist left undone is run anew.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -18,7 +19,6 @@ from thebes.model import Value
 from thebes.plugin.thebes_plugin.aftermath import (
     captured,
     count_oom_kills,
-    forget,
     how_it_died,
     phase_of,
     place_of,
@@ -44,7 +44,8 @@ class Isolation(StrEnum):
 
 class Session(Value, frozen=True, kw_only=True):
     """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
-    `files`: those of the plan, each for a process of its own where `isolate` says so."""
+    `again`: arguments of each session but the first; `files`: those of the plan, each for a process of its own where
+    `isolate` says so."""
 
     command: tuple[str, ...]
     folder: Path
@@ -55,6 +56,7 @@ class Session(Value, frozen=True, kw_only=True):
     record: Path
     limit: float
     limits: Limits
+    again: tuple[str, ...] = ()
     isolate: Isolation | None = None
     files: tuple[str, ...] = ()
 
@@ -64,14 +66,19 @@ def run_shard(session: Session, record: Record, stop: Stop, tick: Callable[[], N
 
     With isolation, each file has sessions of its own; a last one takes files that the plan does not know.
     """
-    shard = Shard(session, record, stop, tick)
+    with tempfile.TemporaryDirectory(
+        prefix="thebes-", ignore_cleanup_errors=True
+    ) as traces:  # where pytest captures, too
+        return _sessions(session, Shard(session, record, Path(traces), stop, tick), record)
+
+
+def _sessions(session: Session, shard: "Shard", record: Record) -> End:
     parts: list[str | None] = [*session.files, None] if session.isolate else [None]
     end = shard.run(parts.pop(0))
     while shard.again or (parts and not shard.over):
         record.put("resume", at=time.time(), done=len(shard.ledger.done()))
         shard.ledger.session()
         end = shard.run(shard.part if shard.again else parts.pop(0))
-    forget(session.record.parent)
     return end
 
 
@@ -79,16 +86,18 @@ class Shard:
     """A shard while it runs. After each session: `again` says that something of its part is left, `over` that the
     whole shard is to end."""
 
-    def __init__(self, session: Session, record: Record, stop: Stop, tick: Callable[[], None]) -> None:
+    def __init__(self, session: Session, record: Record, traces: Path, stop: Stop, tick: Callable[[], None]) -> None:
         self.ledger = Ledger(session.record)
         self.part: str | None = None
         self.again = self.over = False
         self._session = session
         self._record = record
+        self._traces = traces
         self._stop = stop
         self._tick = tick
         self._broken: dict[str, str] = {}
         self._began = time.monotonic()
+        self._sessions = 0
 
     def run(self, part: str | None) -> End:
         """One session, for one file or, None, for all that is left."""
@@ -96,10 +105,10 @@ class Shard:
         self.part = part
         before = self._headway()
         self._instruct()
-        watcher = Watcher(self._record, session.record.parent, ledger, session.limits, self._tick)
+        watcher = Watcher(self._record, self._traces, ledger, session.limits, self._tick)
         oom_kills = count_oom_kills()
         end = run_child(
-            session.command,
+            [*session.command, *(session.again if self._sessions else ())],
             session.folder,
             session.environment,
             session.log,
@@ -107,6 +116,7 @@ class Shard:
             self._stop,
             watcher,
         )
+        self._sessions += 1
         self._broken |= watcher.broken
         self._name_the_guilty(end, oom_kills, named=bool(watcher.broken))
         ledger.poll()
@@ -122,6 +132,7 @@ class Shard:
 
     def _instruct(self) -> None:
         changing = {
+            "traces": str(self._traces),
             "done": self.ledger.done(),
             "finished": self.ledger.finished(),
             "broken": self._broken,
@@ -133,7 +144,7 @@ class Shard:
 
     def _name_the_guilty(self, end: End, oom_kills: int, *, named: bool) -> None:
         ledger = self.ledger
-        aftermath = Aftermath(self._record, ledger, self._session.record.parent, self._broken)
+        aftermath = Aftermath(self._record, ledger, self._traces, self._broken)
         if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.doing()):
             return  # nobody's fault, or named already, or merging names it
         if ledger.finish is None:

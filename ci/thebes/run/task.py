@@ -174,6 +174,8 @@ def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
     instructions = attempt.folder / "shard.json"
     session = Session(
         command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
+        # Without it, each session would begin by erasing what the one before measured.
+        again=("--cov-append",) if work.suite.coverage or work.project.measured else (),
         folder=attempt.repository / work.project.path,
         environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
         instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
@@ -246,6 +248,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,
+        "memory_limit": attempt.limits.memory,
         "measure_memory": attempt.measure_memory,
         "index": task.index - 1,
         "of": task.of,

@@ -1,8 +1,8 @@
 """What a process that died, or is about to be ended, leaves behind for whoever has to tell why.
 
-Each process of a shard has three files beside the record, named after its worker: the stacks that faulthandler
-writes, from C, whoever holds the interpreter's lock, and what the test printed since its last phase. The process
-writes them, the one that survives it reads them: `thebes task`, or the controller of xdist.
+Each process of a shard has three files in a folder for that purpose, named after its worker: the stacks that
+faulthandler writes, from C, whoever holds the interpreter's lock, and what the test printed since its last phase. The
+process writes them, the one that survives it reads them: `thebes task`, or the controller of xdist.
 """
 
 import contextlib
@@ -90,13 +90,6 @@ def _read(path: Path, offset: int = 0) -> str:
             return file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def forget(folder: Path) -> None:
-    """Remove the files: what they said stands in the record."""
-    for name in (STACKS, CAPTURED):
-        for path in folder.glob(f"{name}-*.txt"):
-            path.unlink(missing_ok=True)
 
 
 def without_pytest(text: str) -> str:

@@ -24,13 +24,13 @@ GRACE = 5.0
 
 
 class Guard:
-    """`limit`: seconds for each test; None: as its marker or pytest-timeout says, else none."""
+    """`folder`: where the traces go; `limit`: seconds for each test; None: as its marker or pytest-timeout says."""
 
-    def __init__(self, config: pytest.Config, record: Record, worker: str, limit: float | None) -> None:
+    def __init__(self, config: pytest.Config, record: Record, worker: str, folder: Path, limit: float | None) -> None:
         self.config = config
         self.record = record
         self.worker = worker
-        self.folder = Path(config.option.thebes_shard).parent
+        self.folder = folder
         self.limit = limit
         self.limits: dict[str, float] = {}
         self._tail = f',"worker":{quoted(worker)}}}\n' if worker else "}\n"

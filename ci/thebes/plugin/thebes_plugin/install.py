@@ -36,8 +36,8 @@ def install(config: pytest.Config, path: str) -> None:
     config.pluginmanager.register(selector, "thebes-selector")
     if worker or not _distributes(config):  # the controller of xdist runs no test
         if shard.measure_memory:
-            config.pluginmanager.register(MemoryMeter(), "thebes-memory")
-        config.pluginmanager.register(Guard(config, record, name, shard.test_limit), "thebes-guard")
+            config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
+        config.pluginmanager.register(Guard(config, record, name, Path(shard.traces), shard.test_limit), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
     else:

@@ -8,19 +8,34 @@ process so far (getrusage) is all there is: it is right for a test that goes bey
 import os
 import resource
 import sys
+from time import time
 from typing import Any
 
 import pytest
+
+from .record import Record
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESET_PEAK = b"5"
 PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
-class MemoryMeter:
-    """Puts `thebes_memory`, peak and growth in bytes, into the last report of each attempt."""
+def amount(number: int) -> str:
+    """Bytes as people read them."""
+    return f"{number / (1 << 30):.2f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
 
-    def __init__(self) -> None:
+
+class MemoryMeter:
+    """Puts `thebes_memory`, peak and growth in bytes, into the last report of each attempt.
+
+    A peak over `limit` that was too short to be seen from outside fails its test here. The process may go on: it has
+    survived.
+    """
+
+    def __init__(self, record: Record, worker: str, limit: int | None) -> None:
+        self._record = record
+        self._worker = worker
+        self._limit = limit
         self._before = 0
         self._status = self._statm = self._clear = -1
 
@@ -48,7 +63,26 @@ class MemoryMeter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "teardown":
-            report.thebes_memory = [self._peak(), self._now() - self._before]
+            peak = self._peak()
+            report.thebes_memory = [peak, self._now() - self._before]
+            if self._limit and peak > self._limit and self._clear >= 0:  # else it may be another test's peak
+                self._tell(
+                    report, f"used {amount(peak)}, limit {amount(self._limit)}; {amount(self._before)} before it"
+                )
+
+    def _tell(self, report: Any, message: str) -> None:
+        path, line, _ = report.location
+        self._record.put("limit", id=report.nodeid, what="memory", at=time(), worker=self._worker)
+        self._record.put(
+            "phase",
+            id=report.nodeid,
+            when="call",
+            outcome="failed",
+            text=message,
+            message=message,
+            path=path,
+            line=(line or -1) + 1,
+        )
 
     def _now(self) -> int:
         if self._statm < 0:

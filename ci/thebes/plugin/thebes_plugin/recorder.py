@@ -76,7 +76,7 @@ class Recorder:
         self.record = record
         self.clock = clock
         self.selector = selector
-        self.folder = Path(config.option.thebes_shard).parent
+        self.folder = Path(selector.shard.traces)
         self.oom_kills = count_oom_kills()
         self.open: dict[str, Attempt] = {}
         self.told_files: set[str] = set()

@@ -74,6 +74,8 @@ class Selector:
                 )
         if self.shard.cuts:
             self._join()
+        if not (self.shard.cuts or self._strangers or self.shard.done or self.shard.one):
+            return
         names = {id(item): nodeid for item, nodeid in self._before}
         if self.shard.cuts or self._strangers:
             self._drop(items, names, lambda test: not self._is_mine(test))

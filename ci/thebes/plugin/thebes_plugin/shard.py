@@ -11,6 +11,7 @@ class Shard:
 
     def __init__(self, instructions: dict[str, Any]) -> None:
         self.record: str = instructions["record"]
+        self.traces: str = instructions["traces"]
         self.project: str = instructions["project"]
         self.rootdir: str = instructions["rootdir"]
         self.inipath: str | None = instructions["inipath"]
@@ -26,6 +27,7 @@ class Shard:
         self.index: int = instructions["index"]
         self.of: int = instructions["of"]
         self.known = frozenset(instructions["known"])
+        self.memory_limit: int | None = instructions["memory_limit"]
         self.measure_memory: bool = instructions["measure_memory"]
         self.only: str | None = instructions["only"]
         self.one: bool = instructions["one"]
