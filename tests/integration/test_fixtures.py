@@ -17,6 +17,7 @@ CONFTEST = """
 import pytest
 from pathlib import Path
 from sqlalchemy import create_engine, text
+from thebes.fixtures.databases import with_driver
 pytest_plugins = ["thebes.fixtures"]
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def migrate():
     def run(url):
         with Path("migrated").open("a") as file:
             file.write("once\\n")
-        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        engine = create_engine(with_driver(url))
         connection = engine.connect()
         connection.execute(text("CREATE TABLE item (name text UNIQUE)"))
         connection.execute(text("INSERT INTO item VALUES ('seed')"))
@@ -83,8 +84,9 @@ def test_each_worker_has_a_database_and_each_test_a_clean_one(project: Project, 
 
             def test_a_fresh_one_takes_what_no_transaction_can(fresh_db_url, db_url):
                 from sqlalchemy import create_engine
+                from thebes.fixtures.databases import with_driver
                 assert fresh_db_url != db_url
-                engine = create_engine(fresh_db_url.replace("postgresql:", "postgresql+psycopg:"))
+                engine = create_engine(with_driver(fresh_db_url))
                 with engine.connect() as one, engine.connect() as other:
                     one.execute(text("INSERT INTO item VALUES ('seen')"))
                     one.commit()
@@ -92,7 +94,8 @@ def test_each_worker_has_a_database_and_each_test_a_clean_one(project: Project, 
             """,
         }
     )
-    done = pytest_in(project, "-n", "2", env=servers)
+    as_given = servers["THEBES_POSTGRES_URL"].replace("postgresql:", "postgres:") + "?connect_timeout=30"
+    done = pytest_in(project, "-n", "2", env=servers | {"THEBES_POSTGRES_URL": as_given})
     assert done.exit == 0, done.stdout
     assert (project.root / "migrated").read_text() == "once\n", "migrations ran once for both workers"
     assert len(list(project.root.glob("used-*"))) == 2
