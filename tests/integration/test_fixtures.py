@@ -1,6 +1,7 @@
 """The fixtures, in projects of their own, against real servers."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ def servers() -> Iterator[dict[str, str]]:
     environment = dict(os.environ)
     with served({"postgres": "", "redis": ""}, services, folder, folder, environment, "test", lambda _: None) as up:
         yield up.environment
+    shutil.rmtree(folder)
 
 
 def pytest_in(project: Project, *arguments: str, env: dict[str, str] | None = None) -> Result:
