@@ -66,7 +66,7 @@ lock: .venv/ready ## Pin the development environment anew
 	$(PIN) --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
 	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
 
-ci-environment: .venv-oldest/ready ## Install what the tests need into the active environment
+ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the tests need into the active environment
 	python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 

@@ -1,6 +1,7 @@
 """The fixtures, in projects of their own, against real servers."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ CONFTEST = """
 import pytest
 from pathlib import Path
 from sqlalchemy import create_engine, text
+from thebes.fixtures.databases import with_driver
 pytest_plugins = ["thebes.fixtures"]
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def migrate():
     def run(url):
         with Path("migrated").open("a") as file:
             file.write("once\\n")
-        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        engine = create_engine(with_driver(url))
         connection = engine.connect()
         connection.execute(text("CREATE TABLE item (name text UNIQUE)"))
         connection.execute(text("INSERT INTO item VALUES ('seed')"))
@@ -43,6 +45,7 @@ def servers() -> Iterator[dict[str, str]]:
     environment = dict(os.environ)
     with served({"postgres": "", "redis": ""}, services, folder, folder, environment, "test", lambda _: None) as up:
         yield up.environment
+    shutil.rmtree(folder)
 
 
 def pytest_in(project: Project, *arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -83,8 +86,9 @@ def test_each_worker_has_a_database_and_each_test_a_clean_one(project: Project, 
 
             def test_a_fresh_one_takes_what_no_transaction_can(fresh_db_url, db_url):
                 from sqlalchemy import create_engine
+                from thebes.fixtures.databases import with_driver
                 assert fresh_db_url != db_url
-                engine = create_engine(fresh_db_url.replace("postgresql:", "postgresql+psycopg:"))
+                engine = create_engine(with_driver(fresh_db_url))
                 with engine.connect() as one, engine.connect() as other:
                     one.execute(text("INSERT INTO item VALUES ('seen')"))
                     one.commit()
@@ -92,7 +96,8 @@ def test_each_worker_has_a_database_and_each_test_a_clean_one(project: Project, 
             """,
         }
     )
-    done = pytest_in(project, "-n", "2", env=servers)
+    as_given = servers["THEBES_POSTGRES_URL"].replace("postgresql:", "postgres:") + "?connect_timeout=30"
+    done = pytest_in(project, "-n", "2", env=servers | {"THEBES_POSTGRES_URL": as_given})
     assert done.exit == 0, done.stdout
     assert (project.root / "migrated").read_text() == "once\n", "migrations ran once for both workers"
     assert len(list(project.root.glob("used-*"))) == 2
