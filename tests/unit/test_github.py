@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import sys
 import sysconfig
 from collections.abc import Mapping
 from datetime import date
@@ -20,6 +21,7 @@ from support.project import REPOSITORY, Project
 from thebes.config import Config, GateConfig
 from thebes.errors import InputError
 from thebes.github import attempts, environment, matrix, runner
+from thebes.github.background import Round, another, worst
 from thebes.github.comment import AUTHOR, MARK
 from thebes.github.event import Event, of
 from thebes.github.skips import skips
@@ -445,3 +447,56 @@ def test_a_failed_job_with_good_records_is_no_pass(project: Project) -> None:
     told = ["--plan", "plan.json", "--out", "out", "--jobs", jobs]
     assert project.thebes("github", "decide", "artifacts", *told).exit == 3
     assert project.reasons() == {"jobs-disagree": ["wave-1: failure, where success was expected"]}
+
+
+@given(st.lists(st.floats(1, 1e4), max_size=5), st.floats(0, 2e4))
+def test_a_further_round_starts_only_if_it_may_fit(seconds: list[float], left: float) -> None:
+    rounds = [Round(verdict=VerdictKind.PASS, seconds=one) for one in seconds]
+    assert another(rounds, left) == (not rounds or left > max(seconds))
+
+
+def test_the_verdict_over_rounds_is_the_worst() -> None:
+    def over(*words: str) -> str:
+        return worst([Round(verdict=VerdictKind(word), seconds=1.0) for word in words])
+
+    assert (over("PASS", "PASS"), over("PASS", "FAIL"), over("INVALID", "FAIL"), over()) == (
+        "PASS",
+        "FAIL",
+        "INVALID",
+        "INVALID",
+    )
+
+
+LONG = """
+    import os
+    import signal
+    import pytest
+
+    @pytest.mark.background
+    def test_persistence():
+        with open("seen", "a") as file:
+            file.write(" ".join(os.environ[f"THEBES_{name}"] for name in ("AGENT", "AGENTS", "STRESS", "ENVIRONMENT")))
+        os.kill(int(os.environ["BACKGROUND"]), signal.SIGINT)
+
+    @pytest.mark.long_running
+    def test_stress(): assert 0
+
+    def test_short(): assert 0
+"""
+
+
+def test_background_suites_and_cancelling_them(project: Project) -> None:
+    """The signal that a cancelled job sends to its step's process alone ends the round and all further ones."""
+    marks = '[tool.pytest.ini_options]\nmarkers = ["background", "long_running"]\n'
+    project.write({"tests/unit/test_a.py": LONG, "pyproject.toml": marks})
+    project.commit()
+    told = {"THEBES_MINUTES": "5", "THEBES_AGENT": "memory", "THEBES_AGENTS": "3", "THEBES_STRESS": "high"}
+    told |= {"THEBES_SCENARIO": "persistence", "THEBES_ENVIRONMENT": "aws", "THEBES_OUT": "out"}
+    start = "import os, sys; os.environ['BACKGROUND'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
+    command = [sys.executable, "-c", start, sys.executable, "-m", "thebes", "github", "background"]
+    done = project.command(*command, env=told)
+    assert done.exit == 3, done.stderr
+    assert (project.root / "seen").read_text("utf-8") == "memory 3 high aws"
+    rounds = json.loads((project.root / "out" / "rounds.json").read_bytes())
+    assert (rounds["verdict"], len(rounds["rounds"])) == ("INVALID", 1)
+    assert project.thebes("github", "background", env={**told, "THEBES_MINUTES": "351"}).exit == 2
