@@ -39,6 +39,9 @@ def some_run() -> Run:
     run.coverage("unit", 87.5)
     for second in range(10):
         run.add("sample", TASK, "", 1000.0 + second, 50_000_000 + second * 1_000_000, second / 2)
+    for number in range(6):
+        run.test(f"tests/test_grows.py::test_{number}", memory=((300 + number) << 20, 3 << 20))
+        run.test(f"tests/test_keeps.py::test_{number}", memory=(90 << 20, (70 << 20) * (number == 2)))
     return run
 
 
@@ -164,6 +167,8 @@ def test_everything_works_by_keyboard(report: Reports) -> None:
         ("findings", "src/app/db.py:3"),
         ("coverage", "87.50 %"),
         ("memory", "56 MiB"),
+        ("memory", "Left behindTestGrowthtests/test_keeps.py::test_2 unit-py3.1270 MiB"),
+        ("memory", "tests/test_grows.py18 MiB6 of 6"),
     ],
 )
 @pytest.mark.parametrize("width", [390, 1280])

@@ -282,6 +282,7 @@ def test_changed_lines_have_a_threshold_of_their_own(changing: Project) -> None:
     assert changing.run("--shards", "2", "--base", "main").exit == 1
     told = "0.00 %, 0 of 1 changed statements; at least 90 % is asked for"
     assert changing.reasons() == {"changed-coverage-low": [told]}
+    assert "`app.py`: changed and never executed: line 7" in (changing.out / "summary.md").read_text("utf-8")
     changing.write({"tests/test_two.py": "from app import sign\ndef test_no(): assert sign(0) == 'zero'\n"})
     assert changing.run("--shards", "2", "--base", "main").exit == 0
     assert changing.verdict()["gates"]["unit"]["changed_coverage"] == 100.0

@@ -38,6 +38,7 @@ class Past(Value, frozen=True, kw_only=True):
     start: float = 0.0
     job_start: float | None = None
     groups: Mapping[str, str] = {}
+    worker_memory: int = 0
     renamed: Mapping[str, str] = {}
 
 
@@ -150,6 +151,7 @@ class Workspace:
             start=past.start,
             job_start=past.job_start,
             groups=past.groups,
+            worker_memory=past.worker_memory,
             renamed=past.renamed,
         )
 
@@ -192,8 +194,3 @@ def _by_version(python: str) -> Interpreter | None:
     except InputError:
         return None
     return found if found and found.python == python else None
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -63,7 +63,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
     setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
     shard takes beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to
-    share a shard with. `renamed`: old file keys in `runs` → the files' keys now.
+    share a shard with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`:
+    old file keys in `runs` → the files' keys now.
     """
 
     path: str
@@ -78,6 +79,7 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     start: float = 0.0
     job_start: float | None = None
     groups: Mapping[str, str] = {}
+    worker_memory: int = 0
     renamed: Mapping[str, str] = {}
 
 
@@ -185,6 +187,9 @@ class _Part:
             measured=given.discovery.options.coverage,
             fail_under=given.discovery.options.fail_under,
             parallel=given.discovery.options.workers is not None,
+            dist=given.discovery.options.dist,
+            grouped=bool(given.groups),
+            worker_memory=given.worker_memory,
             together=tuple(entry for entry in self.config.plan.together if entry == CLASS or entry.startswith(MARKER)),
         )
 

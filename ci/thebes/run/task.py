@@ -35,7 +35,8 @@ TAIL = 16 * 1024
 class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
-    `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `workers`: number of xdist workers, None for what the project itself says; `workers_chosen`: by us.
+    `maxfail`: None for no limit of ours.
     `services`: those that a suite may name.
     `waited`: seconds since the job began.
     """
@@ -47,6 +48,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     commit: str
     workers: int | None = None
+    workers_chosen: bool = False
     maxfail: int | None = None
     limit: float
     limits: Limits = Limits()
@@ -215,6 +217,8 @@ def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt,
         workers = 0
     if workers is not None:
         command += ["-n", str(workers)]
+    if workers and attempt.workers_chosen and project.dist in {"no", "load"}:  # the project has no wish of its own
+        command += ["--dist", "loadgroup" if project.grouped else "worksteal"]  # the latter ignores groups
     return [*command, *project.args, *attempt.arguments]
 
 
