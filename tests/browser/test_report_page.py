@@ -75,9 +75,9 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
     tab = report(some_run(), owners=OWNERS)
     page = tab.page
     page.get_by_role("link", name="Tests").click()
-    expect(page.locator("#status")).to_contain_text("207 tests of 207")
+    expect(page.locator("#status")).to_contain_text("219 tests of 219")
     page.get_by_label("Search").fill("LOGIN [1]")
-    expect(page.locator("#status")).to_contain_text("1 test of 207")
+    expect(page.locator("#status")).to_contain_text("1 test of 219")
     assert "q=LOGIN+[1]" in tab.address()
     page.get_by_label("Search").fill("expired")  # a message
     expect(page.locator(".row")).to_have_count(3)
@@ -86,7 +86,7 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
     expect(page.locator(".row")).to_have_count(1)
     page.locator("select[name=outcome]").select_option("")
     page.locator("select[name=owner]").select_option("@web")
-    expect(page.locator("#status")).to_contain_text("3 tests of 207")
+    expect(page.locator("#status")).to_contain_text("3 tests of 219")
     page.locator("input[name=file]").fill("nothing-like-this")
     expect(page.locator("#view")).to_contain_text("No test fits these filters.")
 
@@ -95,8 +95,8 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
     ("fragment", "count"),
     [
         ("gate=integration", 1),
-        ("suite=unit-py3.12", 206),
-        (f"shard={TASK}", 206),
+        ("suite=unit-py3.12", 218),
+        (f"shard={TASK}", 218),
         ("outcome=failed", 5),
         ("outcome=flaky", 1),
         ("file=test_login", 3),
@@ -108,7 +108,7 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
 def test_a_link_shows_what_was_shown(report: Reports, fragment: str, count: int) -> None:
     tab = report(some_run(), owners=OWNERS)
     tab.open(f"#tests?{fragment}")
-    expect(tab.page.locator("#status")).to_contain_text(re.compile(rf"^{count} tests? of 207"))
+    expect(tab.page.locator("#status")).to_contain_text(re.compile(rf"^{count} tests? of 219"))
 
 
 def test_back_goes_back(report: Reports) -> None:
@@ -149,7 +149,7 @@ def test_everything_works_by_keyboard(report: Reports) -> None:
     expect(tab.page.locator("dialog h2")).to_have_text("tests/test_login.py::test_login[1]")
     keys.press("Escape")
     keys.press("c")
-    expect(tab.page.locator("#status")).to_contain_text("207 tests of 207")
+    expect(tab.page.locator("#status")).to_contain_text("219 tests of 219")
     for _ in range(60):
         keys.press("j")
     expect(tab.page.locator(".row:focus")).to_have_attribute("aria-rowindex", "60")

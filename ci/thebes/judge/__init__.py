@@ -70,6 +70,7 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
         *_finding_reasons(problems, facts.findings, held, today),
         *_empty_reasons(suites, explained=any(REASONS[each.code].verdict == VerdictKind.INVALID for each in problems)),
         *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
+        *([_reason("regression-unjudged", [])] if gate == "performance" else []),
         *_changed_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
     ]
     counts = Counter[str]()

@@ -72,6 +72,7 @@ REASONS = {
     "gate-required": Meaning(INVALID, "a required gate is absent"),
     # Worth knowing; never changes a verdict.
     "worker-crashed": Meaning(PASS, "{n} worker{s} died"),
+    "regression-unjudged": Meaning(PASS, "no regression judgement"),
     "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
     "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),

@@ -137,6 +137,8 @@ def _run(work: _Work) -> End:
             return end
     except ServiceError as error:
         record.put("note", code=error.code, text=bounded("\n".join(filter(None, [str(error), error.log])), TAIL))
+    except InputError as error:  # of a compose file
+        record.put("note", code="service-failed", text=bounded(str(error), TAIL))
     except OSError as error:
         command = work.task.command[0] if work.task.command else attempt.interpreter.path
         record.put("note", code="not-started", text=f"{command}: {error.strerror}")
