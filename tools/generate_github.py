@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -9,7 +10,7 @@ from thebes.model import GATES, WAVES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "github.md"
-WORKFLOW = ROOT / ".github" / "workflows" / "quality-gates.yml"
+WORKFLOWS = ROOT / ".github" / "workflows"
 PURPOSES = {
     "unit": "fast tests; whatever belongs nowhere else",
     "contract": "what others rely on: APIs, formats",
@@ -23,15 +24,12 @@ PURPOSES = {
 
 def rendered(text: str) -> str:
     """The document with its tables filled in."""
-    call = yaml.safe_load(WORKFLOW.read_text("utf-8"))[True]["workflow_call"]
+    call = _called("quality-gates.yml")
     tables = {
         "gates": ["| wave | gate | what for |", "|---|---|---|"]
         + [f"| {WAVES[gate]} | `{gate}` | {PURPOSES[gate]} |" for gate in sorted(GATES, key=lambda gate: WAVES[gate])],
-        "inputs": ["| input | type | default | meaning |", "|---|---|---|---|"]
-        + [
-            f"| `{name}` | {one['type']} | {_value(one['default'])} | {one['description']} |"
-            for name, one in call["inputs"].items()
-        ],
+        "inputs": _inputs(call),
+        "background-inputs": _inputs(_called("background-agents.yml")),
         "secrets": ["| secret | meaning |", "|---|---|"]
         + [f"| `{name}` | {one['description']} |" for name, one in call["secrets"].items()],
         "outputs": ["| output | meaning |", "|---|---|"]
@@ -42,6 +40,21 @@ def rendered(text: str) -> str:
         after = rest.partition("<!-- end -->")[2]
         text = before + start + "\n".join(lines) + "\n<!-- end -->" + after
     return text
+
+
+def _called(name: str) -> dict[str, Any]:
+    """What a workflow says of being called."""
+    document = yaml.safe_load((WORKFLOWS / name).read_text("utf-8"))
+    found = document[True]["workflow_call"]  # YAML 1.1 takes `on` for a truth value
+    assert isinstance(found, dict)
+    return found
+
+
+def _inputs(call: dict[str, Any]) -> list[str]:
+    return ["| input | type | default | meaning |", "|---|---|---|---|"] + [
+        f"| `{name}` | {one['type']} | {_value(one['default'])} | {one['description']} |"
+        for name, one in call["inputs"].items()
+    ]
 
 
 def _value(value: object) -> str:

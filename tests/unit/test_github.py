@@ -3,6 +3,8 @@
 import json
 import re
 import runpy
+import sys
+import sysconfig
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -19,12 +21,14 @@ from support.project import REPOSITORY, Project
 from thebes.config import Config, GateConfig
 from thebes.errors import InputError
 from thebes.github import attempts, environment, matrix, runner
+from thebes.github.background import Round, another, worst
 from thebes.github.comment import AUTHOR, MARK
 from thebes.github.event import Event, of
 from thebes.github.skips import skips
 from thebes.model import Plan, Suite, Task, TaskKind, VerdictKind
 
 BASE = "b" * 40
+SITE = sysconfig.get_path("purelib")
 
 
 def read_outputs(text: str) -> dict[str, str]:
@@ -382,3 +386,117 @@ def test_what_a_consumer_writes_is_short_and_right(name: str) -> None:
     assert set(call.get("with", {})) <= set(workflow[True]["workflow_call"]["inputs"])
     asked = {(name, right) for job in workflow["jobs"].values() for name, right in job["permissions"].items()}
     assert asked == set(call["permissions"].items())
+
+
+def test_a_cached_history_that_cannot_be_read_is_left_out(project: Project) -> None:
+    project.write({"tests/unit/test_a.py": "def test_a(): pass\n", "cache/history.db": "no database"})
+    project.commit()
+    env = {"THEBES_CACHED_HISTORY": str(project.root / "cache" / "history.db")}
+    done = project.thebes("github", "plan", "--out", "plan.json", env=env)
+    assert done.exit == 0, done.stderr
+    assert "the cached history is left out" in done.stderr
+    assert (project.root / "cache" / "history.db").read_bytes()[:6] == b"SQLite"  # a new one, to be fed
+
+
+def test_an_environment_from_the_cache_is_tried_before_it_is_used(project: Project) -> None:
+    """What a cache brings may be of another machine, cut short or somebody's: it is made anew unless it works."""
+    here = f"import pathlib, sysconfig; pathlib.Path(sysconfig.get_path('purelib'), 'x.pth').write_text({SITE!r})"
+    project.write({".venv/bin/python": "#!/bin/sh\nexit 7\n", ".venv/left-over": "", "install.py": here})
+    (project.root / ".venv" / "bin" / "python").chmod(0o755)
+    first = project.thebes("github", "install", "--install", "python install.py")
+    assert first.exit == 0, first.stderr
+    assert "-m venv" in first.stderr
+    assert not (project.root / ".venv" / "left-over").exists()
+    again = project.thebes("github", "install", "--install", "python install.py")
+    assert again.exit == 0
+    assert "-m venv" not in again.stderr
+    failed = project.thebes("github", "install", "--install", "false")
+    assert failed.exit == 3
+    assert "the tests' environment could not be made" in failed.stderr
+
+
+def test_fail_fast_is_a_fail_only_beside_a_failure(project: Project) -> None:
+    """What the first failure cancelled is no gap in the evidence; what was lost by itself is."""
+    project.write({"tests/unit/test_a.py": "def test_a(): assert 0\n", "tests/unit/test_b.py": "def test_b(): pass\n"})
+    project.commit()
+    assert project.thebes("github", "plan", "--shards", "2", "--out", "plan.json").exit == 0
+    tasks = json.loads((project.root / "plan.json").read_bytes())["tasks"]
+    names = {piece["file"]: task["id"] for task in tasks for piece in task["pieces"]}
+
+    def decide(artifacts: str, *more: str) -> tuple[int, set[str]]:
+        jobs = "plan=success wave-1=failure wave-2=skipped wave-3=skipped wave-4=skipped overflow=skipped"
+        told = ["--plan", "plan.json", "--out", "out", "--jobs", jobs]
+        return project.thebes("github", "decide", artifacts, *told, *more).exit, set(project.reasons())
+
+    run = ("github", "task", "--plan", "plan.json", "--out")
+    assert project.thebes(*run, "red", names["tests/unit/test_a.py"]).exit == 1
+    assert decide("red", "--fail-fast") == (1, {"test-failed", "task-cancelled"})
+    assert decide("red") == (3, {"test-failed", "record-missing"})
+    assert project.thebes(*run, "green", names["tests/unit/test_b.py"]).exit == 0
+    assert decide("green", "--fail-fast") == (3, {"record-missing"})
+    assert project.thebes(*run, "green", names["tests/unit/test_a.py"]).exit == 1
+
+
+def test_a_failed_job_with_good_records_is_no_pass(project: Project) -> None:
+    project.write({"tests/unit/test_a.py": "def test_a(): pass\n"})
+    project.commit()
+    assert project.thebes("github", "plan", "--out", "plan.json").exit == 0
+    task = json.loads((project.root / "plan.json").read_bytes())["tasks"][0]["id"]
+    assert project.thebes("github", "task", task, "--plan", "plan.json", "--out", "artifacts").exit == 0
+    jobs = "plan=success wave-1=failure wave-2=skipped wave-3=skipped wave-4=skipped overflow=skipped"
+    told = ["--plan", "plan.json", "--out", "out", "--jobs", jobs]
+    assert project.thebes("github", "decide", "artifacts", *told).exit == 3
+    assert project.reasons() == {"jobs-disagree": ["wave-1: failure, where success was expected"]}
+
+
+@given(st.lists(st.floats(1, 1e4), max_size=5), st.floats(0, 2e4))
+def test_a_further_round_starts_only_if_it_may_fit(seconds: list[float], left: float) -> None:
+    rounds = [Round(verdict=VerdictKind.PASS, seconds=one) for one in seconds]
+    assert another(rounds, left) == (not rounds or left > max(seconds))
+
+
+def test_the_verdict_over_rounds_is_the_worst() -> None:
+    def over(*words: str) -> str:
+        return worst([Round(verdict=VerdictKind(word), seconds=1.0) for word in words])
+
+    assert (over("PASS", "PASS"), over("PASS", "FAIL"), over("INVALID", "FAIL"), over()) == (
+        "PASS",
+        "FAIL",
+        "INVALID",
+        "INVALID",
+    )
+
+
+LONG = """
+    import os
+    import signal
+    import pytest
+
+    @pytest.mark.background
+    def test_persistence():
+        with open("seen", "a") as file:
+            file.write(" ".join(os.environ[f"THEBES_{name}"] for name in ("AGENT", "AGENTS", "STRESS", "ENVIRONMENT")))
+        os.kill(int(os.environ["BACKGROUND"]), signal.SIGINT)
+
+    @pytest.mark.long_running
+    def test_stress(): assert 0
+
+    def test_short(): assert 0
+"""
+
+
+def test_background_suites_and_cancelling_them(project: Project) -> None:
+    """The signal that a cancelled job sends to its step's process alone ends the round and all further ones."""
+    marks = '[tool.pytest.ini_options]\nmarkers = ["background", "long_running"]\n'
+    project.write({"tests/unit/test_a.py": LONG, "pyproject.toml": marks})
+    project.commit()
+    told = {"THEBES_MINUTES": "5", "THEBES_AGENT": "memory", "THEBES_AGENTS": "3", "THEBES_STRESS": "high"}
+    told |= {"THEBES_SCENARIO": "persistence", "THEBES_ENVIRONMENT": "aws", "THEBES_OUT": "out"}
+    start = "import os, sys; os.environ['BACKGROUND'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
+    command = [sys.executable, "-c", start, sys.executable, "-m", "thebes", "github", "background"]
+    done = project.command(*command, env=told)
+    assert done.exit == 3, done.stderr
+    assert (project.root / "seen").read_text("utf-8") == "memory 3 high aws"
+    rounds = json.loads((project.root / "out" / "rounds.json").read_bytes())
+    assert (rounds["verdict"], len(rounds["rounds"])) == ("INVALID", 1)
+    assert project.thebes("github", "background", env={**told, "THEBES_MINUTES": "351"}).exit == 2

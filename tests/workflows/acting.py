@@ -106,7 +106,7 @@ class Act:
         attempt: int = 1,
         env: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
-        timeout: float = 240,
+        timeout: float = 900,  # a limit for what hangs, not for what a loaded machine makes slow
     ) -> Ran:
         """Run the consumer's workflows for an event, as attempt `attempt` of the workflow run `run`."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -261,3 +261,51 @@ def test_cancelling_a_job_reaches_the_task(consumer: Consumer, tmp_path: Path) -
     closing = json.loads(record.read_text("utf-8").splitlines()[-1])
     assert (closing["kind"], closing["stopped"]) == ("closing", "SIGINT")
     assert closing["seconds"] < 60
+
+
+BACKGROUND = f"""
+on: workflow_dispatch
+permissions: {{}}
+jobs:
+  agents:
+    uses: {OWN}/.github/workflows/background-agents.yml@{COMMIT}
+    permissions:
+      contents: read
+    with:
+      minutes: 1
+      agent-types: '["memory", "api"]'
+      agents: 3
+      scenario: persistence
+      stress: high
+      environments: '[{{"name": "here", "runner": "{RUNNER}"}}]'
+      install: python install.py
+"""
+AGENT = """
+    import os
+    import pytest
+
+    @pytest.mark.long_running
+    def test_persistence():
+        told = [os.environ[f"THEBES_{name}"] for name in ("AGENTS", "STRESS", "ENVIRONMENT", "SCENARIO")]
+        assert told == ["3", "high", "here", "persistence"]
+        assert os.environ["THEBES_AGENT"] == "memory"
+
+    @pytest.mark.background
+    def test_other(): raise AssertionError("another scenario")
+"""
+
+
+def test_background_agents(act: Act, consumer: Consumer) -> None:
+    """A minute's budget: every input reaches the tests, which hold for one kind of agent and fail for the other."""
+    marks = '[tool.pytest.ini_options]\nmarkers = ["background", "long_running"]\n'
+    files = {".github/workflows/ci.yml": BACKGROUND, "tests/unit/test_b.py": AGENT, "pyproject.toml": marks}
+    ran = act.run(consumer(files=files), "workflow_dispatch")
+    assert ran.exit == 1
+    artifacts = act.store / "artifacts" / "1"
+    found = {}
+    for agent in ("memory", "api"):
+        told = json.loads((artifacts / f"background-{agent}-here-a1" / "rounds.json").read_bytes())
+        found[agent] = told["verdict"]
+        assert sum(one["seconds"] for one in told["rounds"]) < 90
+        assert (artifacts / f"background-{agent}-here-a1" / "round-1" / "report.html").is_file()
+    assert found == {"memory": "PASS", "api": "FAIL"}

@@ -195,3 +195,47 @@ def test_records_are_uploaded_whatever_happens() -> None:
             assert upload["uses"].startswith("actions/upload-artifact@"), name
             assert upload["if"] == "always()"
             assert sum(step.get("timeout-minutes", 0) for step in job["steps"]) <= job["timeout-minutes"]
+
+
+def starts(job: str, results: dict[str, str], outputs: dict[str, str], *, cancelled: bool = False) -> bool:
+    """Whether GitHub would start a job of the workflow, by its own evaluator of conditions."""
+    found = jobs(FOLDER / "workflows" / "quality-gates.yml")[job]
+    needs = [found["needs"]] if isinstance(found["needs"], str) else found["needs"]
+    told = {name: {"result": results[name], "outputs": outputs if name == "plan" else {}} for name in needs}
+    asked = [{"condition": str(found["if"]), "needs": told, "inputs": {}, "cancelled": cancelled}]
+    done = subprocess.run(
+        ["node", str(TOOLS / "evaluate.js")],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PATH": f"{TOOLS / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+    )
+    return bool(json.loads(done.stdout)[0])
+
+
+FULL = {"wave-1": "{}", "wave-2": "{}", "wave-3": "{}", "wave-4": "{}", "overflow": "{}"}
+GREEN = dict.fromkeys(["plan", *FULL], "success")
+
+
+@pytest.mark.parametrize(
+    ("results", "outputs", "expected"),
+    [
+        (GREEN, FULL, {"wave-1", "wave-2", "wave-3", "wave-4", "overflow"}),
+        (GREEN, {"wave-1": "{}"}, {"wave-1"}),
+        ({**GREEN, "wave-1": "skipped"}, {"wave-2": "{}"}, {"wave-2"}),
+        ({**GREEN, "wave-1": "failure"}, FULL, {"wave-1", "overflow"}),
+        ({**GREEN, "wave-3": "failure"}, FULL, {"wave-1", "wave-2", "wave-3", "overflow"}),
+        ({**GREEN, "plan": "failure"}, {}, set()),
+        ({**GREEN, "plan": "cancelled"}, {}, set()),
+        ({**GREEN, "plan": "skipped"}, {}, set()),
+    ],
+)
+def test_which_jobs_start(results: dict[str, str], outputs: dict[str, str], expected: set[str]) -> None:
+    assert {job for job in FULL if starts(job, results, outputs)} == expected
+    assert starts("decide", results, outputs)
+
+
+def test_a_cancelled_run_starts_nothing_but_the_decision() -> None:
+    assert not any(starts(job, GREEN, FULL, cancelled=True) for job in FULL)
+    assert starts("decide", GREEN, FULL, cancelled=True)

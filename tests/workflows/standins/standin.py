@@ -4,6 +4,7 @@ Kept from the real ones: a cache key is written once; an artifact's name is take
 uploaded only if asked for; patterns and names of folders of a download.
 """
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -24,9 +25,8 @@ def python() -> None:
     bin_ = STORE / "bin"
     bin_.mkdir(parents=True, exist_ok=True)
     for name in ("python", "python3"):
-        link = bin_ / name
-        if not link.exists():
-            link.symlink_to(os.path.realpath(sys.executable))
+        with contextlib.suppress(FileExistsError):  # jobs beside this one do the same
+            (bin_ / name).symlink_to(os.path.realpath(sys.executable))
     with Path(os.environ["GITHUB_PATH"]).open("a", encoding="utf-8") as file:
         file.write(f"{bin_}\n")
     put("python-version", "{}.{}.{}".format(*sys.version_info[:3]))
@@ -53,7 +53,10 @@ def save() -> None:
     else:
         whole = place.with_name(f".{place.name}.{os.getpid()}")
         shutil.copytree(source, whole, symlinks=True)
-        whole.rename(place)
+        try:
+            whole.rename(place)
+        except OSError:  # a job beside this one was first, as may happen on GitHub
+            shutil.rmtree(whole)
 
 
 def upload() -> None:

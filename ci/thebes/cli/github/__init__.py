@@ -12,6 +12,7 @@ COMMANDS = {
     "plan": "Plan for the event at hand; outputs the matrices.",
     "task": "Run one task with the log kept inert.",
     "decide": "Merge, judge and report what the jobs left.",
+    "background": "Run the long suites again and again, until a budget of time is spent.",
     "comment": "Tell the verdict of another workflow run on its pull request.",
 }
 

@@ -43,7 +43,7 @@ def environment(install: str, cache_bust: str) -> None:
     here = Path.cwd()
     made = _recipe(here, install)
     contents = {name: _bytes(here / name) for name in made.files}
-    python = shutil.which("python") or sys.executable
+    python = _python()
     machine = (python, _version(python), platform.platform(), platform.machine())
     key = environments.key(made, contents, machine, cache_bust, dt.datetime.now(dt.UTC).date())
     set_outputs(variables(), {"key": key, "path": str(here / environments.FOLDER)})
@@ -57,7 +57,7 @@ def install(install: str) -> None:
     here = Path.cwd()
     made = _recipe(here, install)
     folder = here / environments.FOLDER
-    python = shutil.which("python") or sys.executable
+    python = _python()
     if not _works(folder, python):
         shutil.rmtree(folder, ignore_errors=True)
         _run([python, "-m", "venv", str(folder)], here, dict(os.environ))
@@ -87,6 +87,11 @@ def _found(command: tuple[str, ...], environment: Mapping[str, str]) -> list[str
     return [str(tools / "bin" / command[0]), *command[1:]]
 
 
+def _python() -> str:
+    """The Python at hand: what setup-python put on PATH."""
+    return shutil.which("python") or shutil.which("python3") or sys.executable
+
+
 def _works(folder: Path, python: str) -> bool:
     """An environment from the cache, whole and of the Python at hand."""
     try:
@@ -98,7 +103,7 @@ def _works(folder: Path, python: str) -> bool:
 def _version(python: str) -> str:
     try:
         done = subprocess.run(
-            [python, "-c", "import sys, pip; print(sys.version)"], capture_output=True, text=True, check=True
+            [python, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError, UnicodeDecodeError) as error:
         raise EvidenceError(f"{python}: can't be run: {error}") from None
