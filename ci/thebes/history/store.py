@@ -106,6 +106,7 @@ SELECT s.project, k.speed * (
 )
 FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt
 WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL
+  AND NOT EXISTS (SELECT 1 FROM test WHERE task = k.id AND outcome = 'crashed')  -- then pytest started several times
 """
 _WORKERS = """
 SELECT s.project, max(m.memory) FROM sample m JOIN task k ON k.id = m.task JOIN suite s ON s.id = k.suite GROUP BY 1
