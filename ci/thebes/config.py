@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -15,6 +15,10 @@ from .model import GATES
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(MiB|GiB|MB|GB)")
+SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
+SHIPPED = ("postgres", "redis")
+SOURCES = ("url", "path", "docker", "embedded")
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -25,12 +29,30 @@ T = TypeVar("T", bound=Section)
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
-    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands."""
+    """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
+    `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
+    suite of its own."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
+    changed_coverage: float | None = None
     checks: tuple[str, ...] = ()
+    test_limit: str | None = None
+    services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+
+
+class ServiceConfig(Section, frozen=True, kw_only=True):
+    """A service: one that ships, adjusted, or one from a compose file. See docs/services.md."""
+
+    sources: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    limit: str = "60s"
+    image: str | None = None
+    compose: str | None = None
+    service: str | None = None
+    port: int | None = None
+    url: str | None = None
 
 
 class PlanConfig(Section, frozen=True, kw_only=True):
@@ -66,8 +88,15 @@ class Config(Section, frozen=True, kw_only=True):
     job_start: str | None = None
     workers: str | None = None
     task_limit: str = "2h"
+    test_limit: str | None = None
+    collect_limit: str | None = None
+    memory_limit: str | None = None
+    task_memory_limit: str | None = None
+    measure_memory: bool = False
+    isolate: Literal["module", "test"] | None = None
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
+    services: dict[str, ServiceConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
     history: str | None = None
     plan: PlanConfig = PlanConfig()
@@ -100,6 +129,8 @@ def parse(text: str, source: str) -> Config:
     _refuse_unknown(table, f"{source}: tool.thebes")
     for name, gate in table.get("gates", {}).items():  # apart, because msgspec does not tell the gate's name
         _convert(gate, GateConfig, f"{source}: tool.thebes.gates.{name}")
+    for name, service in table.get("services", {}).items():
+        _convert(service, ServiceConfig, f"{source}: tool.thebes.services.{name}")
     config = _convert(table, Config, f"{source}: tool.thebes")
     _refuse_values(config, f"{source}: tool.thebes")
     return config
@@ -121,6 +152,11 @@ def _refuse_unknown(table: Any, where: str) -> None:
     _known_names(gates, GATES, f"{where}.gates")
     for name, gate in gates.items() if isinstance(gates, dict) else ():
         _known_keys(gate, GateConfig, f"{where}.gates.{name}")
+    services = table.get("services", {})
+    if not isinstance(services, dict):
+        raise InputError(f"{where}.services: expected a table, found {services!r}")
+    for name, service in services.items():
+        _known_keys(service, ServiceConfig, f"{where}.services.{name}")
     _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
     entries = table.get("quarantine", [])
     for entry in entries if isinstance(entries, list) else ():
@@ -149,10 +185,18 @@ def _refuse_values(config: Config, where: str) -> None:
     for gate in config.required_gates:
         _known_name(gate, GATES, f"{where}.required-gates")
     for name, gate_config in config.gates.items():
-        if gate_config.coverage is not None and not 0 <= gate_config.coverage <= 100:
-            raise InputError(f"{where}.gates.{name}.coverage: {gate_config.coverage:g} is not between 0 and 100")
+        for key, percent in (("coverage", gate_config.coverage), ("changed-coverage", gate_config.changed_coverage)):
+            if percent is not None and not 0 <= percent <= 100:
+                raise InputError(f"{where}.gates.{name}.{key}: {percent:g} is not between 0 and 100")
+        if gate_config.test_limit is not None:
+            limit(gate_config.test_limit, f"{where}.gates.{name}.test-limit")
     _refuse_numbers(config, where)
+    _refuse_limits(config, where)
     _refuse_plan(config.plan, f"{where}.plan")
+    for name, service in config.services.items():
+        _refuse_service(name, service, f"{where}.services.{name}")
+    for name, gate_config in config.gates.items():
+        _refuse_wanted(gate_config.services, (*SHIPPED, *config.services), f"{where}.gates.{name}.services")
     for version in config.python:
         python(version, f"{where}.python")
     _refuse_projects(config.projects, f"{where}.projects")
@@ -192,6 +236,58 @@ def _refuse_numbers(config: Config, where: str) -> None:
         workers(config.workers, f"{where}.workers")
 
 
+def _refuse_limits(config: Config, where: str) -> None:
+    for key, text in (("test-limit", config.test_limit), ("collect-limit", config.collect_limit)):
+        if text is not None:
+            limit(text, f"{where}.{key}")
+    for key, text in (("memory-limit", config.memory_limit), ("task-memory-limit", config.task_memory_limit)):
+        if text is not None:
+            size(text, f"{where}.{key}")
+
+
+def _refuse_service(name: str, config: ServiceConfig, where: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
+        raise InputError(f"{where}: {name!r} is not a name of small letters, digits, _ and -")
+    for source in config.sources:
+        _known_name(source, SOURCES, f"{where}.sources")
+    for variable in config.variables:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,100}", variable):
+            raise InputError(f"{where}.variables: {variable!r} is not the name of an environment variable")
+    seconds(config.limit, f"{where}.limit")
+    own = {"compose": config.compose, "port": config.port, "url": config.url}
+    if name in SHIPPED:
+        if told := [key for key, value in own.items() if value is not None]:
+            raise InputError(f"{where}.{told[0]}: not for {name}, which ships; give yours another name")
+        return
+    if config.image is not None:
+        raise InputError(f"{where}.image: only for {' and '.join(SHIPPED)}; the compose file names yours")
+    if missing := [key for key, value in own.items() if value is None]:
+        raise InputError(f"{where}: without {missing[0]}; a service needs {', '.join(own)}")
+    if not 1 <= (config.port or 0) <= 65535:
+        raise InputError(f"{where}.port: {config.port} is not between 1 and 65535")
+    _refuse_url(config.url or "", f"{where}.url")
+
+
+def _refuse_url(url: str, where: str) -> None:
+    try:
+        url.format(host="", port=0)
+    except (LookupError, ValueError, AttributeError, TypeError):
+        raise InputError(f"{where}: {url!r} has other places than {{host}} and {{port}}") from None
+    if "{port}" not in url:
+        raise InputError(f"{where}: {url!r} is without the place {{port}}")
+
+
+def _refuse_wanted(wanted: tuple[str, ...] | dict[str, tuple[str, ...]], known: Sequence[str], where: str) -> None:
+    for name in wanted:
+        _known_name(name, known, where)
+    for name, versions in wanted.items() if isinstance(wanted, dict) else ():
+        if not versions or len(set(versions)) < len(versions):
+            raise InputError(f"{where}.{name}: expected different versions, found {list(versions)!r}")
+        for version in versions:
+            if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]{0,40}", version):
+                raise InputError(f'{where}.{name}: {version!r} is not a version such as "16"')
+
+
 def _refuse_plan(config: PlanConfig, where: str) -> None:
     for entry in config.together:
         if re.fullmatch(r"\w+", entry) and entry not in {"class", "module"}:
@@ -209,6 +305,19 @@ def seconds(text: str, where: str) -> float:
     match = DURATION.fullmatch(text.strip())
     if not match or not (value := float(match[1]) * UNITS[match[2]]):
         raise InputError(f'{where}: {text!r} is not a duration; expected a number with its unit, as in "90s" or "2m"')
+    return value
+
+
+def limit(text: str, where: str) -> float | None:
+    """As `seconds`, or None for "none". InputError names `where`."""
+    return None if text.strip() == "none" else seconds(text, where)
+
+
+def size(text: str, where: str) -> int:
+    """ "512MiB", "1.5GB" in bytes. InputError names `where`."""
+    match = SIZE.fullmatch(text.strip())
+    if not match or not (value := int(float(match[1]) * SIZES[match[2]])):
+        raise InputError(f'{where}: {text!r} is not a size; expected a number with its unit, as in "512MiB" or "2GB"')
     return value
 
 

@@ -187,13 +187,30 @@ class Header(Line, frozen=True, tag="header", kw_only=True):
 
 
 class Session(Line, frozen=True, tag="session", kw_only=True):
-    """pytest has been configured, in the process or worker that collects."""
+    """pytest has been configured, in the process or worker that collects. `maxfail` is what holds in it."""
 
     python: str
     pytest: str
     rootdir: str
     inipath: str | None
     plugins: dict[str, str]
+    worker: str = ""
+    maxfail: int = 0
+
+
+class Process(Line, frozen=True, tag="process", kw_only=True):
+    """A process began that runs tests: pytest itself, or a worker of xdist."""
+
+    pid: int
+    worker: str = ""
+    at: float
+
+
+class Collecting(Line, frozen=True, tag="collecting", kw_only=True):
+    """The import of a file begins."""
+
+    file: str
+    at: float
     worker: str = ""
 
 
@@ -243,10 +260,12 @@ class Note(Line, frozen=True, tag="note", kw_only=True):
 
 
 class Start(Line, frozen=True, tag="start", kw_only=True):
-    """A test begins."""
+    """A test begins. `limit`: the seconds that each attempt may take, set-up and teardown included; 0: no limit."""
 
     id: str
     at: float
+    limit: float = 0.0
+    worker: str = ""
 
 
 class Phase(Line, frozen=True, tag="phase", kw_only=True):
@@ -265,7 +284,8 @@ class Phase(Line, frozen=True, tag="phase", kw_only=True):
 
 class End(Line, frozen=True, tag="end", kw_only=True):
     """An attempt of a test ended. `durations` are set-up, call, teardown; `fixtures` is the part of set-up and
-    teardown spent in fixtures that serve more than this test; `rerun` says that another attempt follows."""
+    teardown spent in fixtures that serve more than this test; `rerun` says that another attempt follows; `memory` is
+    the peak of resident memory and its growth over the test, in bytes, where that was measured."""
 
     id: str
     outcome: Outcome
@@ -274,14 +294,31 @@ class End(Line, frozen=True, tag="end", kw_only=True):
     fixtures: float = 0.0
     worker: str = ""
     rerun: bool = False
+    memory: tuple[int, int] | None = None
+
+
+class Limit(Line, frozen=True, tag="limit", kw_only=True):
+    """A test went over a limit: this attempt of it failed, whatever its end says. `what`: time or memory."""
+
+    id: str
+    what: str
+    at: float
+    worker: str = ""
 
 
 class Crash(Line, frozen=True, tag="crash", kw_only=True):
-    """A worker died. `id` is the test that it was running."""
+    """A process died. `id` is the test that it was running; empty: none."""
 
     id: str
     text: str
     worker: str = ""
+
+
+class Resume(Line, frozen=True, tag="resume", kw_only=True):
+    """The pytest session died, and another begins with what is left. `done` tests have ended before."""
+
+    at: float
+    done: int
 
 
 class Sample(Line, frozen=True, tag="sample", kw_only=True):
@@ -332,6 +369,8 @@ class Closing(Line, frozen=True, tag="closing", kw_only=True):
 RecordLine = (
     Header
     | Session
+    | Process
+    | Collecting
     | Collected
     | Deselected
     | Renamed
@@ -340,7 +379,9 @@ RecordLine = (
     | Start
     | Phase
     | End
+    | Limit
     | Crash
+    | Resume
     | Sample
     | Finding
     | Finish
@@ -376,6 +417,7 @@ class GateVerdict(Value, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     counts: dict[str, int] = {}
     coverage: float | None = None
+    changed_coverage: float | None = None
 
 
 class Verdict(Value, frozen=True, kw_only=True):

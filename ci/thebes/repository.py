@@ -1,5 +1,7 @@
 """What git knows about the folder at hand. Everything works without git, too: then there is no commit."""
 
+import codecs
+import re
 import subprocess
 from pathlib import Path
 
@@ -45,3 +47,52 @@ def renames(folder: Path, since: str) -> dict[str, str]:
     found = git(folder, "diff", "-z", "--relative", "--find-renames", "--diff-filter=R", "--name-status", since, "--")
     words = found.split("\0") if found else []
     return {words[place + 1]: words[place + 2] for place in range(0, len(words) - 2, 3)}
+
+
+_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_DIFF = ("diff", "--unified=0", "--relative", "--find-renames", "--no-color", "--no-ext-diff", "--no-textconv")
+
+
+def changed_lines(folder: Path, base: str) -> dict[str, list[tuple[int, int]]]:
+    """First and last line of what differs between here and where `base` branched off, by path relative to `folder`;
+    what is not committed, or not yet added, differs too. InputError: no such commit."""
+    if base.startswith("-") or git(folder, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") is None:
+        raise InputError(f"--base {base}: no such commit in {folder}; is the history fetched?")
+    since = git(folder, "merge-base", base, "HEAD") or base  # a shallow clone may not know where they met
+    told = [*_DIFF, "--src-prefix=a/", "--dst-prefix=b/", since, "--"]
+    done = subprocess.run(["git", "-C", str(folder), *told], capture_output=True, check=False)
+    if done.returncode:
+        raise InputError(f"--base {base}: git diff says {done.stderr.decode('utf-8', 'replace').strip()[:200]}")
+    found = _hunks(done.stdout)
+    others = git(folder, "ls-files", "-z", "--others", "--exclude-standard")
+    for name in filter(None, (others or "").split("\0")):
+        path = folder / name
+        if path.is_file() and not path.is_symlink():
+            found[name] = [(1, path.read_bytes().count(b"\n") + 1)]
+    return found
+
+
+def _hunks(diff: bytes) -> dict[str, list[tuple[int, int]]]:
+    """From `git diff --unified=0`. The lines of a hunk are passed over by their number: they may look like anything."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    name = ""
+    skip = 0
+    for line in diff.split(b"\n"):
+        if skip:
+            skip -= not line.startswith(b"\\")
+        elif line.startswith(b"+++ "):
+            name = _unquoted(line[4:])
+        elif hunk := _HUNK.match(line):
+            removed, first, added = (int(part) if part is not None else 1 for part in hunk.groups())
+            skip = removed + added
+            if added and name:
+                found.setdefault(name, []).append((first, first + added - 1))
+    return found
+
+
+def _unquoted(text: bytes) -> str:
+    """A path as git writes it, without the prefix: quoted as in C where it has to be. Empty for /dev/null."""
+    text = text.removesuffix(b"\t")
+    if text.startswith(b'"'):
+        text = codecs.escape_decode(text[1:-1])[0]
+    return text.decode("utf-8", "surrogateescape").removeprefix("b/") if text.startswith(b"b/") else ""

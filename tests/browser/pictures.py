@@ -42,7 +42,7 @@ def green() -> Run:
     run.check(["mypy"], 0, "")
     run.test("tests/test_1.py::test_registry", "skipped")
     run.phase("tests/test_1.py::test_registry", "skipped", "Skipped: needs Windows", "", f"{ROOT}/tests/test_1.py", 4)
-    run.add("coverage", ".", "unit", 91.3, "")
+    run.coverage("unit", 91.3)
     for second in range(40):
         for worker, memory in (("gw0", 90 + second * 2), ("gw1", 70 + second % 7 * 3)):
             run.add("sample", TASK, worker, 1000 + second * 0.3, memory << 20, second * 0.2)

@@ -3,9 +3,12 @@
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 
 from thebes.judge import Policy, judge, read_facts
+from thebes.merge.covering import Detail, figures
+from thebes.merge.covering.detail import pack
 from thebes.merge.store import SCHEMA
 from thebes.model import Verdict
 
@@ -36,7 +39,7 @@ class Run:
         self.db.executescript(SCHEMA.read_text("utf-8"))
         for row in (("schema", "1"), ("plan", "ab" * 16), ("commit", "cd" * 20), ("gates", "[]")):
             self.add("meta", *row)
-        self.add("project", project, project, None)
+        self.add("project", project, project, None, "[]")
         self.suite(SUITE, "unit", project, services)
 
     def add(self, table: str, *values: object) -> None:
@@ -100,6 +103,46 @@ class Run:
 
     def problem(self, code: str, subject: str, text: str, gate: str | None = "unit") -> None:
         self.add("problem", code, gate, SUITE if gate else None, TASK if gate else None, subject, text)
+
+    def coverage(self, gate: str, percent: float | None, text: str = "", *, project: str = ".") -> None:
+        self.add("coverage", project, gate, percent, text, 0, 0, 0, 0, None, None)
+
+    def source(
+        self,
+        path: str,
+        text: str,
+        covers: Mapping[int, Sequence[str]],
+        arcs: Iterable[tuple[int, int, Sequence[str]]] = (),
+        *,
+        excluded: Sequence[int] = (),
+        changed: Sequence[int] | None = None,
+    ) -> None:
+        """A measured source: the suites that executed each statement and took each way out of a line with several."""
+        known = [suite for (suite,) in self.db.execute("SELECT suite FROM coverage_suite ORDER BY number")]
+        suites = [] if known else self.db.execute("SELECT id FROM suite ORDER BY id").fetchall()
+        for (suite,) in suites:
+            self.add("coverage_suite", len(known), suite)
+            known.append(suite)
+        arcs = list(arcs)
+        sets = sorted({tuple(sorted(map(known.index, by))) for by in (*covers.values(), *(by for _, _, by in arcs))})
+        number = {one: position for position, one in enumerate(sets)}
+
+        def place(by: Sequence[str]) -> int:
+            return number[tuple(sorted(map(known.index, by)))]
+
+        begins = [begin for begin, _, _ in arcs]
+        detail = Detail(
+            measured=sorted({suite for one in sets for suite in one}),
+            sets=[list(one) for one in sets],
+            statements=list(covers),
+            covers=[place(by) for by in covers.values()],
+            excluded=list(excluded),
+            exits={line: begins.count(line) for line in begins},
+            arcs=[(begin, end, place(by)) for begin, end, by in arcs],
+            changed=None if changed is None else list(changed),
+        )
+        found = figures(detail, range(len(known)))
+        self.add("coverage_file", ".", path, *found, pack(detail), zlib.compress(text.encode("utf-8", "replace")))
 
     def verdict(self) -> Verdict:
         return judge(read_facts(self.db), Policy(), dt.date(2026, 11, 21))

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from browser.conftest import Report, Reports
 from browser.runs import HOSTILE, ROOT, SUITE, TASK, Run, hostile_run
+from thebes import publish
 
 OWNERS = "tests/ @core\ntests/test_login.py @web @core\n"
 DIFFERENCE = """>   assert a == b
@@ -35,7 +36,7 @@ def some_run() -> Run:
     run.phase("tests/test_0.py::test_flaky", "failed", "first time lucky", "E first", decides=0)
     run.check(["ruff", "check"], 0, "")
     run.add("finding", "quality-ruff", "src/app/db.py", 3, "F401", "error", "`os` imported but unused")
-    run.add("coverage", ".", "unit", 87.5, "")
+    run.coverage("unit", 87.5)
     for second in range(10):
         run.add("sample", TASK, "", 1000.0 + second, 50_000_000 + second * 1_000_000, second / 2)
     return run
@@ -281,3 +282,101 @@ def test_names_of_tests_are_whole_in_the_list(report: Reports) -> None:
     tab = report(some_run())
     tab.open("#tests?outcome=failed")
     assert "test_login[0] tests/test_login.py" in names(tab.page)
+
+
+SOURCE = """def sign(value):
+    if value > 0:
+        return "plus"
+    if value < 0:
+        return "<b>minus</b>"  \u202e
+    return "zero"
+
+
+def debug():  # pragma: no cover
+    return 1
+"""
+BOTH, FIRST = (SUITE, "unit-py3.11"), ("unit-py3.11",)
+
+
+def covered_run() -> Run:
+    run = some_run()
+    run.suite("unit-py3.11", "unit")
+    covers = {1: BOTH, 2: BOTH, 3: BOTH, 4: FIRST, 5: (), 6: FIRST}
+    arcs = [(2, 3, BOTH), (2, 4, FIRST), (4, 5, ()), (4, 6, FIRST)]
+    run.source("src/app/sign.py", SOURCE, covers, arcs, excluded=[9, 10], changed=[5, 6])
+    run.source("src/app/full.py", "a = 1\nb = 2\n", {1: BOTH, 2: BOTH}, changed=[])
+    for number in range(250):
+        run.source(f"src/part/module_{number:03}.py", "a = 1\n", {1: FIRST}, changed=[])
+    return run
+
+
+def test_coverage_leads_from_the_total_to_the_line(report: Reports) -> None:
+    tab = report(covered_run())
+    page = tab.page
+    tab.open("#coverage")
+    expect(page.locator("#status")).to_contain_text("252 sources, 99.24 % of 258 statements and branches")
+    expect(page.locator("#filters select:visible")).to_have_count(2)  # gate and suite; outcomes do not concern it
+    first = page.locator("tbody tr", has=page.get_by_role("link", name="src/app/sign.py"))
+    expect(first).to_contain_text("1 of 6")
+    expect(first).to_contain_text("1 of 4")
+    expect(first).to_contain_text("1 of 2")
+    first.get_by_role("link").click()
+    assert tab.address() == "#coverage?source=src/app/sign.py"
+    expect(page.locator(".line.miss .text")).to_have_text('        return "<b>minus</b>"  \\u202e')
+    expect(page.locator(".line.part")).to_contain_text("never went to line 5")
+    expect(page.locator("#L4 .note")).to_contain_text("missed by unit-py3.12")
+    expect(page.locator(".line.left")).to_have_count(2)
+    expect(page.locator(".line.changed")).to_have_count(2)
+    page.locator("#view").get_by_role("link", name=SUITE).click()
+    expect(page.locator(".line.miss")).to_have_count(3)
+    page.locator("#L6 a").click()
+    page.reload()
+    expect(page.locator("#L6")).to_be_in_viewport()
+    expect(page.locator(".line.miss")).to_have_count(3)
+    page.go_back()
+    page.go_back()
+    expect(page.locator(".line.miss")).to_have_count(1)
+    page.get_by_role("link", name="all sources").click()
+    expect(page.locator("#status")).to_contain_text("252 sources")
+    page.keyboard.press("/")
+    page.keyboard.type("app")
+    expect(page.locator("#status")).to_contain_text("2 sources")
+
+
+@pytest.mark.parametrize("fragment", ["#coverage?source=nowhere.py", "#coverage?suite=nobody", "#coverage?line=9"])
+def test_a_link_into_coverage_that_is_gone_says_so(report: Reports, fragment: str) -> None:
+    tab = report(covered_run())
+    tab.open(fragment)
+    expect(tab.page.locator("#status")).to_contain_text("source")
+
+
+def test_coverage_fits_a_phone_and_the_page_of_its_own(report: Reports, tmp_path: Path) -> None:
+    tab = report(covered_run(), viewport={"width": 390, "height": 844})
+    for fragment in ("#coverage", "#coverage?source=src/app/sign.py"):
+        tab.open(fragment)
+        expect(tab.page.locator("#view")).to_contain_text("sign.py")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
+    run = covered_run()
+    publish.html(run.db, run.verdict(), tmp_path / "coverage.html", only="coverage")
+    tab.page.goto((tmp_path / "coverage.html").as_uri())
+    expect(tab.page.locator("#tabs a")).to_have_text(["Coverage"])
+    expect(tab.page.locator("#status")).to_contain_text("252 sources")
+    tab.requests.clear()
+
+
+def test_benchmarks_are_compared_within_their_group(report: Reports) -> None:
+    run = some_run()
+    for number in range(4):
+        name = f"tests/test_speed.py::test_{number}"
+        run.add(
+            "benchmark", SUITE, TASK, name, "sort" if number % 2 else "", 1e-6, (number + 1) * 2e-6, 3e-6, 3e-7, 900
+        )
+    tab = report(run)
+    tab.open("#benchmarks")
+    expect(tab.page.locator("#status")).to_have_text("4 benchmarks")
+    expect(tab.page.get_by_role("heading", name="sort")).to_be_visible()
+    row = tab.page.locator("tbody tr", has_text="test_3")
+    expect(row).to_contain_text("8.00 µs")
+    expect(row).to_contain_text("3.00 µs ± 10 %")
+    tab.open("#benchmarks?q=test_1")
+    expect(tab.page.locator("#status")).to_have_text("1 benchmark")

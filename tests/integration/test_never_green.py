@@ -148,23 +148,31 @@ def test_after(): pass
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("os._exit(0)", "exit code 0"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
-        ("os.abort()", "signal 6"),
+        ("os._exit(0)", "the process ended with exit code 0"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "signal 11 (SIGSEGV)"),
     ],
 )
 def test_a_process_that_dies_in_a_test(project: Project, how: str, says: str) -> None:
+    """The test is named, and a further session of pytest runs what is left."""
     project.write({"tests/test_dying.py": DYING.format(how=how), **PASSING})
-    assert project.run("--shards", "2", "--", "-p", "no:randomly").exit == 3
-    died = invalid(project, "pytest-died")
-    name = "tests/test_dying.py::test_dies"
-    assert died == [f"{name}: the process ended with {says} while {name} was running"]
+    assert project.run("--shards", "2", "--", "-p", "no:randomly").exit == 1
+    assert project.verdict()["verdict"] == "FAIL"
+    assert project.reasons() == {"test-crashed": ["tests/test_dying.py::test_dies"]}
     outcomes = project.outcomes()
-    assert outcomes["tests/test_dying.py::test_before"] == "passed"
-    assert outcomes["tests/test_dying.py::test_dies"] == "crashed"
-    assert outcomes["tests/test_dying.py::test_after"] == "missing"
-    assert "tests/test_dying.py::test_after" in project.reasons()["test-missing"]
+    assert outcomes.pop("tests/test_dying.py::test_dies") == "crashed"
+    assert set(outcomes.values()) == {"passed"}
+    assert len(outcomes) == 10
+    assert project.query("SELECT message FROM phase") == [(says,)]
+
+
+def test_a_process_that_dies_and_can_do_nothing_else(project: Project) -> None:
+    """It dies before anything is collected: nothing is gained by trying again, and what never ran is named."""
+    guard = "import os, sys\nif not any('discover' in a for a in sys.argv):\n"
+    hook = guard + "    def pytest_collection_modifyitems(): os._exit(0)\n"
+    project.write({"conftest.py": hook, **PASSING})
+    assert project.run("--shards", "1").exit == 3
+    assert "outside of any test" in invalid(project, "pytest-died")[0]
+    assert len(project.reasons()["file-not-collected"]) == 4
 
 
 @pytest.mark.parametrize("how", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])

@@ -166,6 +166,27 @@ def test_a_word_that_means_nothing_to_the_planner_is_refused() -> None:
     assert parse('[tool.thebes.plan]\ntogether = ["class", "db/"]', "").plan.together == ("class", "db/")
 
 
+def test_each_combination_of_service_versions_is_a_suite() -> None:
+    gate = GateConfig(services={"postgres": ("16", "18"), "redis": ("7",)}, checks=("true",))
+    config = Config(gates={"database": gate, "integration": GateConfig(services=("redis",))}, max_tasks=9)
+    names = ["tests/database/test_a.py", "tests/database/test_b.py", "tests/integration/test_c.py"]
+    plan = assemble([project(names, config, ())], Choice(shards=4, pythons=("3.11", "3.12")), "c0ffee")
+    assert {suite.id: suite.services for suite in plan.suites} == {
+        "database-py3.11-postgres16-redis7": {"postgres": "16", "redis": "7"},
+        "database-py3.11-postgres18-redis7": {"postgres": "18", "redis": "7"},
+        "database-py3.12-postgres16-redis7": {"postgres": "16", "redis": "7"},
+        "database-py3.12-postgres18-redis7": {"postgres": "18", "redis": "7"},
+        "integration-py3.11": {"redis": ""},
+        "integration-py3.12": {"redis": ""},
+    }
+    assert len(plan.tasks) <= 9, "a budget counts every combination"
+    assert [task.suite for task in plan.tasks if task.command] == ["database-py3.11-postgres16-redis7"]
+    with pytest.raises(InputError, match="max-tasks"):
+        assemble(
+            [project(names, msgspec.structs.replace(config, max_tasks=6), ())], Choice(pythons=("3.11", "3.12")), "c"
+        )
+
+
 def test_serial_files_are_one_more_task_that_runs_alone() -> None:
     names = ["tests/test_a.py", "tests/test_b.py", "tests/ports/test_c.py", "tests/ports/test_d.py"]
     runs = ({f"{name}::test_it": 3.0 for name in names},)
@@ -195,6 +216,8 @@ def test_a_faster_machine_gets_more_and_every_estimate_is_its_own_machine_s() ->
     assert [task.speed for task in two.tasks] == [2.0, 1.5]  # the slowest machine gets nothing
     soon = assemble([project(names, msgspec.structs.replace(config, job_start="1s"), runs)], Choice(target=13.0), "")
     assert [task.speed for task in soon.tasks] == [2.0, 1.5]
+    few = msgspec.structs.replace(config, max_tasks=2)
+    assert [task.speed for task in assemble([project(names, few, runs)], Choice(), "").tasks] == [2.0, 1.5]
     with pytest.raises(InputError, match="3 speeds for 4 shards"):
         assemble([project(names, config, runs)], Choice(shards=4), "")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.project import REPOSITORY, Project
-from thebes.config import Config, GateConfig, PlanConfig, Quarantine, load, parse, seconds
+from thebes.config import Config, GateConfig, PlanConfig, Quarantine, ServiceConfig, load, parse, seconds
 from thebes.errors import InputError
 
 REFUSED = {
@@ -47,6 +47,23 @@ REFUSED = {
     "gates.unit.paths = 'tests'": "p: tool.thebes.gates.unit.paths: Expected `array`, got `str`",
     "gates.unit.coverage = 101": "p: tool.thebes.gates.unit.coverage: 101 is not between 0 and 100",
     "gates.unit.coverage = nan": "p: tool.thebes.gates.unit.coverage: nan is not between 0 and 100",
+    "gates.unit.services = 'redis'": "p: tool.thebes.gates.unit.services: Expected `object | array`, got `str`",
+    "gates.unit.services = ['rediss']": "gates.unit.services: unknown key 'rediss'; did you mean 'redis'?",
+    "gates.unit.services = { postgres = [] }": "services.postgres: expected different versions",
+    "gates.unit.services = { postgres = ['1', '1'] }": "expected different versions, found ['1', '1']",
+    "gates.unit.services = { redis = ['; rm'] }": "services.redis: '; rm' is not a version such as \"16\"",
+    "services = 3": "p: tool.thebes.services: expected a table, found 3",
+    "services.redis.source = ['url']": "p: tool.thebes.services.redis: unknown key 'source'; did you mean 'sources'?",
+    "services.redis.sources = ['urls']": "services.redis.sources: unknown key 'urls'; did you mean 'url'?",
+    "services.redis.variables = ['A=B']": "'A=B' is not the name of an environment variable",
+    "services.redis.limit = '1'": "p: tool.thebes.services.redis.limit: '1' is not a duration",
+    "services.redis.port = 1": "services.redis.port: not for redis, which ships; give yours another name",
+    "services.neo4j = {}": "p: tool.thebes.services.neo4j: without compose; a service needs compose, port, url",
+    "services.neo4j = { image = 'a' }": "p: tool.thebes.services.neo4j.image: only for postgres and redis",
+    "services.neo4j = { compose = 'a', port = 0, url = 'u' }": "services.neo4j.port: 0 is not between 1 and 65535",
+    "services.neo4j = { compose = 'a', port = 1, url = 'u' }": "services.neo4j.url: 'u' is without the place {port}",
+    "services.neo4j = { compose = 'a', port = 1, url = '{x}' }": "'{x}' has other places than {host} and {port}",
+    "services.Neo = {}": "p: tool.thebes.services.Neo: 'Neo' is not a name of small letters, digits, _ and -",
     "quarantine = {}": "p: tool.thebes.quarantine: Expected `array`, got `object`",
     "quarantine = [3]": "p: tool.thebes.quarantine: expected a table, found 3",
     "quarantine = [{test = 'a', owner = 'b'}]": "p: tool.thebes.quarantine[0]: Object missing required field `expires`",
@@ -96,6 +113,17 @@ def test_every_key_is_read() -> None:
         marker = "not slow"
         coverage = 85
         checks = ["ruff check ."]
+        services = { postgres = ["16", "18"], neo4j = ["5"] }
+        [tool.thebes.services.postgres]
+        sources = ["docker", "url"]
+        variables = ["DATABASE_URL"]
+        limit = "2m"
+        image = "mirror/postgres"
+        [tool.thebes.services.neo4j]
+        compose = "compose.yaml"
+        service = "graph"
+        port = 7687
+        url = "bolt://{host}:{port}"
         [[tool.thebes.quarantine]]
         test = "tests/test_a.py::test_b"
         owner = "ann"
@@ -117,7 +145,19 @@ def test_every_key_is_read() -> None:
         required_gates=("unit",),
         history="postgresql://ci@db/thebes",
         gates={
-            "unit": GateConfig(paths=("tests/unit",), marker="not slow", coverage=85.0, checks=("ruff check .",)),
+            "unit": GateConfig(
+                paths=("tests/unit",),
+                marker="not slow",
+                coverage=85.0,
+                checks=("ruff check .",),
+                services={"postgres": ("16", "18"), "neo4j": ("5",)},
+            ),
+        },
+        services={
+            "postgres": ServiceConfig(
+                sources=("docker", "url"), variables=("DATABASE_URL",), limit="2m", image="mirror/postgres"
+            ),
+            "neo4j": ServiceConfig(compose="compose.yaml", service="graph", port=7687, url="bolt://{host}:{port}"),
         },
         quarantine=(
             Quarantine(test="tests/test_a.py::test_b", owner="ann", expires=dt.date(2030, 1, 31), reason="issue 7"),
@@ -187,12 +227,15 @@ def test_documentation_describes_every_key_and_its_examples_are_right() -> None:
         used |= {f"plan.{key}" for key in table.get("plan", {})}
         for gate in table.get("gates", {}).values():
             used |= {f"gates.{key}" for key in gate}
+        for service in table.get("services", {}).values():
+            used |= {f"services.{key}" for key in service}
         for entry in table.get("quarantine", []):
             used |= {f"quarantine.{key}" for key in entry}
     known = {field.encode_name for field in msgspec.structs.fields(Config)}
     known |= {f"gates.{field.encode_name}" for field in msgspec.structs.fields(GateConfig)}
+    known |= {f"services.{field.encode_name}" for field in msgspec.structs.fields(ServiceConfig)}
     known |= {f"plan.{field.encode_name}" for field in msgspec.structs.fields(PlanConfig)}
     known |= {f"quarantine.{field.encode_name}" for field in msgspec.structs.fields(Quarantine)}
     assert used == known
     described = set(re.findall(r"^\| `([a-z.-]+)` \|", text, re.MULTILINE))
-    assert known - {"gates", "plan", "quarantine"} <= described
+    assert known - {"gates", "plan", "services", "quarantine"} <= described

@@ -141,6 +141,53 @@ def test_no_lost_or_doubled_line_is_a_pass(data: st.DataObject) -> None:
         assert verdict_on([scratch], plan, scratch).verdict == "INVALID"
 
 
+def two_sessions(plan: Plan) -> list[dict[str, Any]]:
+    """The record of a shard whose first session of pytest died in its second test."""
+    task = plan.tasks[0]
+    lines = [json.loads(line) for line in lines_of(plan, task)]
+    session, cut, own = lines[1:4]
+    crashed = "own_1.py::test_a"
+    durations = {"durations": [0.0, 0.5, 0.0], "at": 2.0}
+    again = [{"kind": "resume", "at": 2.5, "done": 2}, session, own]
+    dead = [
+        {"kind": "start", "id": crashed, "at": 2.0},
+        {"kind": "crash", "id": crashed, "text": "signal 11 (SIGSEGV)"},
+        {"kind": "end", "id": crashed, "outcome": "crashed", **durations},
+    ]
+    last = [line for line in lines if line.get("id") == "own_1.py::test_b[ü]"]
+    first = [line for line in lines if line.get("id") == "cut.py::test_1"]
+    finish = {"kind": "finish", "exit": 0, "selected": 1}
+    return [lines[0], session, cut, own, *first, *dead, *again, *last, finish, lines[-1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda lines: lines, None),
+        (lambda lines: [line | {"selected": 3} if line["kind"] == "finish" else line for line in lines],
+         "selection-differs"),
+        (lambda lines: [*lines[:11], lines[11] | {"ids": ["test_b[ü]"]}, *lines[12:]], "ids-unstable"),
+        (lambda lines: [*lines[:12], *lines[4:6], *lines[12:]], "test-repeated"),
+        (lambda lines: lines[:12] + lines[-1:], "pytest-died"),
+        (lambda lines: lines[:12] + lines[-1:], "test-missing"),
+        (lambda lines: [line for line in lines if line.get("id") != "own_1.py::test_a"], "test-missing"),
+    ],
+)  # fmt: skip
+def test_several_sessions_prove_what_one_would(scratch: Path, change: Any, code: str | None) -> None:
+    """A crash is a failure and no more; whatever else is wrong with the sessions is INVALID by name."""
+    plan = make_plan(1)
+    lines = change(two_sessions(plan))
+    lines[-1] = lines[-1] | {"lines": len(lines) - 1}
+    lay(scratch, plan.tasks[0].id, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    verdict = verdict_on([scratch], plan, scratch)
+    codes = {reason.code for reason in verdict.gates["unit"].reasons}
+    if code is None:
+        assert (verdict.verdict, codes) == ("FAIL", {"test-crashed"})
+    else:
+        assert verdict.verdict == "INVALID"
+        assert code in codes
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 12))
 def test_garbage_in_a_record_is_named_and_harms_nothing_else(garbage: bytes, position: int) -> None:

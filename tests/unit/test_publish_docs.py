@@ -23,7 +23,8 @@ def test_links_lead_somewhere(name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
     for file, anchor in re.findall(r"\]\(([\w.]*)(?:#([\w-]+))?\)", text):
         target = (DOCS / (file or name)).read_text("utf-8")
-        assert not anchor or f"# {anchor}\n" in target
+        headings = re.findall(r"^#+ (.+)$", target, re.MULTILINE)
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
 
 
 def test_the_table_of_json_is_complete() -> None:
@@ -31,7 +32,8 @@ def test_the_table_of_json_is_complete() -> None:
     run.test("tests/test_a.py::test_a")
     run.add("finding", "t", "a.py", 1, "E1", "error", "text")
     run.problem("record-cut", "t", "text")
-    run.add("coverage", ".", "", 90.0, "")
+    run.coverage("", 90.0)
+    run.add("benchmark", "s", "t", "tests/test_a.py::test_a", "", 0.1, 0.2, 0.2, 0.01, 5)
     run.add("skip", "database", "no server")
     run.file("tests/test_a.py", "collected", "")
     document = json.loads(publish.as_json(run.db, run.verdict()))
@@ -41,5 +43,5 @@ def test_the_table_of_json_is_complete() -> None:
         for key in re.findall(r"`(\w+)`", keys)
     }
     assert set(document) <= set(table)
-    for key in ("tests", "files", "tasks", "suites", "problems", "findings", "coverage", "skips"):
+    for key in ("tests", "files", "tasks", "suites", "problems", "findings", "coverage", "benchmarks", "skips"):
         assert set(document[key][0]) == table[key], key

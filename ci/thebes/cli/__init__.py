@@ -19,6 +19,7 @@ COMMANDS = {
     "judge": "Give the verdict on a merged run.",
     "publish": "Write the reports of a judged run.",
     "history": "Past runs: show, import, export.",
+    "services": "Real servers for tests: up, status, down, env.",
     "doctor": "Tell what was found here, what is missing and what would be done.",
     "completion": "Print the completion script for a shell.",
 }

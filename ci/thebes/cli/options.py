@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from thebes.config import python, seconds, workers
+from thebes.config import limit, python, seconds, size, workers
 from thebes.model import GATES
 
 F = Callable[..., Any]
@@ -18,6 +18,18 @@ def path(*, exists: bool = False, folder: bool = False) -> click.Path:
 
 def _seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     return None if value is None else seconds(value, f"--{parameter.name}".replace("_", "-"))
+
+
+def _limit(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        limit(value, f"--{parameter.name}".replace("_", "-"))
+    return value
+
+
+def _size(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        size(value, f"--{parameter.name}".replace("_", "-"))
+    return value
 
 
 def _workers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -60,7 +72,27 @@ worker_count = click.option(
     metavar="N|auto",
     help="xdist workers in each shard; 0 for none [the project's own].",
 )
-limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
+changed_base = click.option(
+    "--base", metavar="REF", help="The commit that a change is compared with, for the coverage of its lines."
+)
+task_limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
+test_limit = click.option(
+    "--test-limit",
+    metavar="TIME",
+    callback=_limit,
+    help="End a test after this time and go on with the rest; none: no limit [the configuration's, else none].",
+)
+memory_limit = click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    callback=_size,
+    help="End a test whose process and its children use more than this, as in 1GiB.",
+)
+isolate = click.option(
+    "--isolate",
+    type=click.Choice(["module", "test"]),
+    help="Give each test file, or each test, a process of its own.",
+)
 base = click.option("--base", metavar="REF", help="The commit whose policy a change is held against.")
 pythons = click.option(
     "--python",

@@ -11,10 +11,11 @@ import click
 from thebes.codec import encode, write_atomic
 from thebes.errors import InputError
 from thebes.judge import Policy
-from thebes.merge import merge, open_run
+from thebes.merge import Beside, merge, open_run
 from thebes.model import Plan, Verdict
 from thebes.plan import Choice, ProjectInput, assemble
 from thebes.publish import terminal
+from thebes.repository import changed_lines
 from thebes.run import Stop, attempt_folder, run_all
 
 from . import options
@@ -23,7 +24,7 @@ from .past import open_history, past_runs, stamp
 from .plan import tell
 from .progress import Progress
 from .publish import publish_all
-from .task import EXITS, handle_signals, make_attempt
+from .task import EXITS, Asked, handle_signals, make_attempt
 from .text import clean, lasting, say
 from .workspace import Workspace, processors
 
@@ -43,7 +44,10 @@ PLAN = "plan.json"
 @options.history
 @options.interpreter
 @options.pythons
-@options.limit
+@options.task_limit
+@options.test_limit
+@options.memory_limit
+@options.isolate
 @options.base
 @options.as_json
 @options.arguments
@@ -60,6 +64,9 @@ def command(
     interpreter: str | None,
     pythons: tuple[str, ...],
     task_limit: float | None,
+    test_limit: str | None,
+    memory_limit: str | None,
+    isolate: str | None,
     base: str | None,
     as_json: bool,  # noqa: FBT001
     arguments: tuple[str, ...],
@@ -85,10 +92,16 @@ def command(
     write_atomic(folder / PLAN, encode(plan))
     stop = Stop()
     handle_signals(stop)
+    asked = Asked(
+        workers=workers,
+        task_limit=task_limit,
+        test_limit=test_limit,
+        memory_limit=memory_limit,
+        isolate=isolate,
+        maxfail=maxfail,
+    )
     numbers = {
-        task.id: make_attempt(
-            workspace, plan, task, attempt_folder(folder, task.id, 1), 1, workers, task_limit, maxfail
-        )
+        task.id: make_attempt(workspace, plan, task, attempt_folder(folder, task.id, 1), 1, asked)
         for task in plan.tasks
     }
     tell(plan, known=any(past.runs for past in runs.values()))
@@ -101,7 +114,7 @@ def command(
             stop,
             progress,
         )
-    verdict = _conclude(workspace, plan, folder, history_url, held, as_json=as_json)
+    verdict = _conclude(workspace, plan, folder, history_url, held, base, as_json=as_json)
     if each == 1 and any(past.runs for past in runs.values()):
         _tell_makespan(folder)
     say(f"{lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
@@ -109,10 +122,18 @@ def command(
 
 
 def _conclude(
-    workspace: Workspace, plan: Plan, folder: Path, history_url: str | None, held: Policy, *, as_json: bool
+    workspace: Workspace,
+    plan: Plan,
+    folder: Path,
+    history_url: str | None,
+    held: Policy,
+    base: str | None,
+    *,
+    as_json: bool,
 ) -> Verdict:
     """Merge, judge, remember, report."""
-    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons())
+    changed = changed_lines(workspace.root, base) if base else None
+    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons(), beside=Beside(changed))
     verdict = judge_folder(folder, held)
     db = open_run(folder)
     try:

@@ -13,14 +13,15 @@ import click
 import msgspec
 
 from thebes.codec import read_plan
-from thebes.config import seconds
+from thebes.config import Config, GateConfig, limit, seconds, size
 from thebes.errors import EvidenceError, Exit, InputError
 from thebes.judge import judge_task, read_facts
 from thebes.merge import merge, open_run
-from thebes.model import Plan, Task, TaskKind, VerdictKind
+from thebes.model import Plan, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
-from thebes.run import Attempt, End, Stop, attempt_folder, free_attempt, run_task
-from thebes.run.task import OUTPUT
+from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
+from thebes.run.task import OUTPUT, RESULTS, RESULTS_VARIABLE
+from thebes.services import services_of
 
 from . import options
 from .text import clean, lasting, say
@@ -28,6 +29,18 @@ from .workspace import Workspace, processors
 
 LONGEST_WAIT = 6 * 3600.0  # seconds; a hosted job lasts no longer
 EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.INVALID: Exit.EVIDENCE_MISSING}
+COLLECT = 60.0  # the least that a file's import may take where there is a limit for tests only
+
+
+class Asked(Value, frozen=True, kw_only=True):
+    """What the options say about how tasks are run; None: as configured."""
+
+    workers: str | None = None
+    task_limit: float | None = None
+    test_limit: str | None = None
+    memory_limit: str | None = None
+    isolate: str | None = None
+    maxfail: int | None = None
 
 
 @click.command("task", epilog="Example: exec thebes task --plan plan.json unit-py3.12-1of4 --out artifacts")
@@ -43,7 +56,10 @@ EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.I
 )
 @options.interpreter
 @options.worker_count
-@options.limit
+@options.task_limit
+@options.test_limit
+@options.memory_limit
+@options.isolate
 @options.arguments
 def command(
     task_id: str,
@@ -53,6 +69,9 @@ def command(
     interpreter: str | None,
     workers: str | None,
     task_limit: float | None,
+    test_limit: str | None,
+    memory_limit: str | None,
+    isolate: str | None,
     arguments: tuple[str, ...],
 ) -> int:
     """Run task ID of a plan and leave its record in DIR/thebes-ID-aN. ID may be 1/4 where there is one suite.
@@ -64,7 +83,10 @@ def command(
     task = find_task(plan, task_id, str(plan_path))
     number = attempt or free_attempt(out, task.id)
     folder = attempt_folder(out, task.id, number)
-    here = make_attempt(workspace, plan, task, folder, number, workers, task_limit, arguments=arguments)
+    asked = Asked(
+        workers=workers, task_limit=task_limit, test_limit=test_limit, isolate=isolate, memory_limit=memory_limit
+    )
+    here = make_attempt(workspace, plan, task, folder, number, asked, arguments=arguments)
     here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
     stop = Stop()
     handle_signals(stop)
@@ -94,25 +116,45 @@ def make_attempt(
     task: Task,
     folder: Path,
     number: int,
-    workers: str | None,
-    task_limit: float | None,
-    maxfail: int | None = None,
+    asked: Asked,
     arguments: tuple[str, ...] = (),
 ) -> Attempt:
     """How `task` is run on this machine."""
     suite = next(suite for suite in plan.suites if suite.id == task.suite)
-    workers = workers or workspace.config.workers
+    workers = asked.workers or workspace.config.workers
+    config = workspace.configs[suite.project]
+    isolate = asked.isolate or config.isolate
+    held = limits(config, suite.gate, asked)
     return Attempt(
         repository=workspace.root,
         folder=folder.absolute(),
         number=number,
         interpreter=workspace.interpreter_for(suite.project, suite.python),
-        environment=workspace.environment,
+        environment={**workspace.environment, RESULTS_VARIABLE: str(folder.absolute() / RESULTS)},
         commit=workspace.commit,
         workers=processors() if workers == "auto" else int(workers) if workers else None,
-        maxfail=maxfail,
+        maxfail=asked.maxfail,
         arguments=arguments,
-        limit=task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
+        limit=asked.task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
+        limits=held,
+        measure_memory=config.measure_memory or bool(held.memory or held.task_memory),
+        isolate=Isolation(isolate) if isolate else None,
+        services=services_of(config),
+    )
+
+
+def limits(config: Config, gate: str, asked: Asked) -> Limits:
+    """What holds for the tests of a gate: what was asked for, else the gate's, else the project's."""
+    settings = config.gates.get(gate, GateConfig())
+    text = asked.test_limit or settings.test_limit or config.test_limit
+    test = limit(text, "test-limit") if text else None
+    collect = limit(config.collect_limit, "collect-limit") if config.collect_limit else test and max(test, COLLECT)
+    worker, whole = asked.memory_limit or config.memory_limit, config.task_memory_limit
+    return Limits(
+        test=test,
+        collect=collect,
+        memory=size(worker, "memory-limit") if worker else None,
+        task_memory=size(whole, "task-memory-limit") if whole else None,
     )
 
 

@@ -76,6 +76,12 @@ class Workspace:
             job_start=root.job_start,
             price_per_minute=root.price_per_minute,
             interpreter=own.interpreter or root.interpreter,
+            test_limit=own.test_limit or root.test_limit,
+            collect_limit=own.collect_limit or root.collect_limit,
+            memory_limit=own.memory_limit or root.memory_limit,
+            task_memory_limit=own.task_memory_limit or root.task_memory_limit,
+            measure_memory=own.measure_memory or root.measure_memory,
+            isolate=own.isolate or root.isolate,
         )
 
     def interpreter(self, project: str) -> Interpreter:

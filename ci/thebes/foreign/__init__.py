@@ -7,7 +7,20 @@ file breaks off or turns wrong is still handed out. Then FormatError names the f
 from .benchmarks import benchmarks
 from .cobertura import cobertura
 from .junit import junit
+from .kinds import SUFFIXES, Kind, kind_of
 from .model import Benchmark, Case, FileCoverage, Sarif
 from .sarif import sarif
 
-__all__ = ["Benchmark", "Case", "FileCoverage", "Sarif", "benchmarks", "cobertura", "junit", "sarif"]
+__all__ = [
+    "SUFFIXES",
+    "Benchmark",
+    "Case",
+    "FileCoverage",
+    "Kind",
+    "Sarif",
+    "benchmarks",
+    "cobertura",
+    "junit",
+    "kind_of",
+    "sarif",
+]

@@ -83,7 +83,7 @@ _TESTS = """
 SELECT s.project, t.suite, t.id, t.outcome, k.speed * max(0, setup + call + teardown - fixtures), k.speed * fixtures,
   attempts, flaky
 FROM test t JOIN suite s ON s.id = t.suite JOIN task k ON k.id = t.task
-WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed')
+WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed') AND k.kind NOT IN ('check', 'results')
 """
 _FILES = """
 SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce((

@@ -65,17 +65,21 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
         *_problem_reasons(problems),
         *_empty_reasons(suites, explained=any(REASONS[each.code].verdict == VerdictKind.INVALID for each in problems)),
         *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
+        *_changed_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
     ]
     counts = Counter[str]()
     for suite in suites:
         counts.update(suite.counts)
         counts["flaky"] += len(suite.flaky)
-    percents = [fact.percent for fact in facts.coverage if fact.gate == gate and fact.percent is not None]
+    measured = [fact for fact in facts.coverage if fact.gate == gate]
     return GateVerdict(
         verdict=_heaviest([reason.verdict for reason in reasons]),
         reasons=tuple(sorted(reasons, key=lambda reason: -WEIGHT[reason.verdict])),
         counts={name: count for name, count in sorted(counts.items()) if count},
-        coverage=min(percents, default=None),
+        coverage=min((fact.percent for fact in measured if fact.percent is not None), default=None),
+        changed_coverage=min(
+            (fact.changed_percent for fact in measured if fact.changed_percent is not None), default=None
+        ),
     )
 
 
@@ -105,7 +109,7 @@ def _problem_reasons(problems: Sequence[ProblemFact]) -> Iterable[Reason]:
         by_code.setdefault(problem.code, []).append(_sentence(problem))
     for code in REASONS:
         if code in by_code:
-            yield _reason(code, by_code[code])
+            yield _reason(code, list(dict.fromkeys(by_code[code])))
 
 
 def _sentence(problem: ProblemFact) -> str:
@@ -146,6 +150,28 @@ def _coverage_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[R
     ]
     if low:
         yield _reason("coverage-low", low)
+
+
+def _changed_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[Reason]:
+    """The same for the lines that the change touches. Where it touches none there is nothing to hold."""
+    low: list[str] = []
+    open_: list[str] = []
+    for fact in facts:
+        wanted = held.changed.get((fact.project, fact.gate))
+        if wanted is None:
+            continue
+        if fact.percent is None:
+            if (fact.project, fact.gate) not in held.coverage:  # or it has been said already
+                yield _reason("coverage-missing", [f"{fact.project}: {fact.text}"])
+        elif fact.changed is None:
+            open_.append(f"{_of(fact)}at least {wanted:g} % is asked for; merge with --base COMMIT")
+        elif fact.changed_percent is not None and fact.changed_percent < wanted:
+            share = f"{fact.changed_executed:,} of {fact.changed:,} changed statements"
+            low.append(f"{_of(fact)}{fact.changed_percent:.2f} %, {share}; at least {wanted:g} % is asked for")
+    if low:
+        yield _reason("changed-coverage-low", low)
+    if open_:
+        yield _reason("changed-coverage-open", open_)
 
 
 def _of(fact: CoverageFact) -> str:

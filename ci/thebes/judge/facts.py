@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from thebes.merge.covering import share
 from thebes.model import Value
 
 RED = ("failed", "error", "crashed")
@@ -30,12 +31,20 @@ class ProblemFact(Value, frozen=True, kw_only=True):
 
 
 class CoverageFact(Value, frozen=True, kw_only=True):
-    """`gate` is empty for the whole project; `percent` is None where it can't be told, `text` says why."""
+    """`gate` is empty for the whole project; `percent` is None where it can't be told, `text` says why. `changed`:
+    statements that the change touched, None where nobody asked; so many of them were executed."""
 
     project: str
     gate: str
     percent: float | None
     text: str
+    changed: int | None = None
+    changed_executed: int | None = None
+
+    @property
+    def changed_percent(self) -> float | None:
+        """None where nothing changed that could be covered, or nobody asked."""
+        return share(self.changed_executed or 0, self.changed) if self.changed else None
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
@@ -61,8 +70,12 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
             )
         ),
         coverage=tuple(
-            CoverageFact(project=project, gate=gate, percent=percent, text=text)
-            for project, gate, percent, text in db.execute("SELECT project, gate, percent, text FROM coverage")
+            CoverageFact(
+                project=project, gate=gate, percent=percent, text=text, changed=changed, changed_executed=executed
+            )
+            for project, gate, percent, text, changed, executed in db.execute(
+                "SELECT project, gate, percent, text, changed, changed_executed FROM coverage"
+            )
         ),
         fail_under=dict(db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()),
         skips=tuple((gate, reason) for gate, reason in db.execute("SELECT gate, reason FROM skip")),
@@ -72,7 +85,9 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
 def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
     suite, project, gate = row
     tasks = dict(
-        db.execute("SELECT kind = 'check', count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)).fetchall()
+        db.execute(
+            "SELECT kind IN ('check', 'results'), count(*) FROM task WHERE suite = ? GROUP BY 1", (suite,)
+        ).fetchall()
     )
     counts = dict(
         db.execute("SELECT outcome, count(*) FROM test WHERE suite = ? GROUP BY 1 ORDER BY 1", (suite,)).fetchall()

@@ -1,17 +1,19 @@
 """What a run is held against. Policy comes from the base commit: a change can tighten it at once, relax it never."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from thebes.config import Config, Quarantine
+from thebes.config import Config, GateConfig, Quarantine
 from thebes.model import Value
 
 
 class Policy(Value, frozen=True, kw_only=True):
-    """`coverage`: percent by project and gate. `relaxed`: what the change would loosen, in words."""
+    """`coverage`: percent by project and gate; `changed`: the same of the lines that a change touches.
+    `relaxed`: what the change would loosen, in words."""
 
     required: tuple[str, ...] = ()
     coverage: dict[tuple[str, str], float] = {}
+    changed: dict[tuple[str, str], float] = {}
     quarantine: tuple[Quarantine, ...] = ()
     relaxed: tuple[str, ...] = ()
 
@@ -20,26 +22,26 @@ def policy(configs: Mapping[str, Config]) -> Policy:
     """The policy that the configurations of all projects (by path) make together."""
     return Policy(
         required=tuple(dict.fromkeys(gate for config in configs.values() for gate in config.required_gates)),
-        coverage={
-            (project, gate): settings.coverage
-            for project, config in configs.items()
-            for gate, settings in config.gates.items()
-            if settings.coverage is not None
-        },
+        coverage=_percents(configs, lambda settings: settings.coverage),
+        changed=_percents(configs, lambda settings: settings.changed_coverage),
         quarantine=tuple(entry for config in configs.values() for entry in config.quarantine),
     )
+
+
+def _percents(configs: Mapping[str, Config], key: Callable[[GateConfig], float | None]) -> dict[tuple[str, str], float]:
+    return {
+        (project, gate): percent
+        for project, config in configs.items()
+        for gate, settings in config.gates.items()
+        if (percent := key(settings)) is not None
+    }
 
 
 def from_base(base: Policy, change: Policy) -> Policy:
     """What holds for a change: whichever of the two is stricter, each point for itself."""
     relaxed = [f"gate {gate} no longer required" for gate in base.required if gate not in change.required]
-    coverage = dict(change.coverage)
-    for (project, gate), percent in base.coverage.items():
-        wished = change.coverage.get((project, gate), 0.0)
-        if wished < percent:
-            place = gate if project == "." else f"{project}, {gate}"
-            relaxed.append(f"coverage of {place} from {percent:g} % to {wished:g} %")
-            coverage[project, gate] = percent
+    coverage = _stricter(base.coverage, change.coverage, "coverage", relaxed)
+    changed = _stricter(base.changed, change.changed, "changed-coverage", relaxed)
     kept = []
     for entry in change.quarantine:
         old = next((one for one in base.quarantine if one.test == entry.test), None)
@@ -52,9 +54,24 @@ def from_base(base: Policy, change: Policy) -> Policy:
     return Policy(
         required=tuple(dict.fromkeys((*base.required, *change.required))),
         coverage=coverage,
+        changed=changed,
         quarantine=tuple(kept),
         relaxed=tuple(relaxed),
     )
+
+
+def _stricter(
+    base: Mapping[tuple[str, str], float], change: Mapping[tuple[str, str], float], what: str, relaxed: list[str]
+) -> dict[tuple[str, str], float]:
+    """The higher of two thresholds each; what would sink is added to `relaxed`."""
+    held = dict(change)
+    for (project, gate), percent in base.items():
+        wished = change.get((project, gate), 0.0)
+        if wished < percent:
+            place = gate if project == "." else f"{project}, {gate}"
+            relaxed.append(f"{what} of {place} from {percent:g} % to {wished:g} %")
+            held[project, gate] = percent
+    return held
 
 
 def quarantined(policy: Policy, test: str, today: dt.date) -> bool:

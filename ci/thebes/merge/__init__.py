@@ -6,13 +6,22 @@ from typing import NamedTuple
 
 from thebes.model import GATES, Header, Plan, Task
 
-from . import records
-from .coverage import combine
+from . import records, results
+from .covering import Changed, Left, Report, cover
 from .proof import Files, Problem, cut_files, prove_suite, prove_task
 from .records import ATTEMPT_FOLDER, Facts, Place, Sinks
+from .runs import merge_runs
 from .store import RUN_DB, Store, open_run
 
-__all__ = ["RUN_DB", "merge", "open_run"]
+__all__ = ["RUN_DB", "Beside", "merge", "merge_runs", "open_run"]
+
+
+class Beside(NamedTuple):
+    """What is known beside the records. `changed`: lines that the change touched, by path in the repository, None
+    where nobody asked; `given`: files of results that other tools made, each with its gate."""
+
+    changed: Changed | None = None
+    given: Sequence[tuple[str, Path]] = ()
 
 
 class _Found(NamedTuple):
@@ -31,6 +40,7 @@ def merge(
     expected: Mapping[str, int] | None = None,
     only: str | None = None,
     pythons: Mapping[str, str] | None = None,
+    beside: Beside | None = None,
 ) -> Path:
     """Merge all records below `folders` into `out`/run.db, replacing what was there; returns its path.
 
@@ -40,13 +50,14 @@ def merge(
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
     out.mkdir(parents=True, exist_ok=True)
+    changed, given = beside or Beside()
     found = _sort(plan, records.find(folders), expected or {})
     gates = {suite.id: suite.gate for suite in plan.suites}
     with Store(out / RUN_DB) as store:
         store.plan(plan, GATES)
         store.problems(found.problems, None, None)
         collected: dict[str, Files] = {}
-        left: dict[str, Path] = {}
+        left: dict[str, Left] = {}
         for task in plan.tasks:
             if only and task.id != only:
                 continue
@@ -54,13 +65,34 @@ def merge(
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
-                left[task.id] = _newest(found.attempts[task.id]).parent
+                rootdir = deciding.session.rootdir if deciding.session else ""
+                left[task.id] = Left(_newest(found.attempts[task.id]).parent, rootdir)
+        outside = {f"{gate}-results": gate for gate, _ in given}
+        for name, gate in outside.items():
+            store.outside(name, gate)
+        files = [
+            *_left_results(plan, left),
+            *(results.Given(f"{gate}-results", f"{gate}-results", 1, path) for gate, path in given),
+        ]
+        for one, problem in results.read(files, store):
+            store.problems([problem], (gates | outside)[one.suite], one.suite)
         for suite in plan.suites if not only else ():
             store.problems(prove_suite(plan, suite.id, collected), suite.gate, suite.id)
         if only:
             return out / RUN_DB
-        store.coverage(combine(plan, left, out, repository, pythons or {}))
+        reports = [
+            Report(one.suite, (gates | outside)[one.suite], one.path) for one in files if results.is_coverage(one)
+        ]
+        cover(plan, left, out, store, repository=repository, pythons=pythons or {}, changed=changed, reports=reports)
     return out / RUN_DB
+
+
+def _left_results(plan: Plan, left: Mapping[str, Left]) -> Iterable[results.Given]:
+    for task in plan.tasks:
+        if task.id in left:
+            folder = left[task.id].folder
+            match = ATTEMPT_FOLDER.fullmatch(folder.name)
+            yield from results.of_task(task.suite, task.id, int(match["attempt"]) if match else 1, folder)
 
 
 def _newest(attempts: Mapping[int, tuple[Header, Path] | None]) -> Path:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from thebes.model import Closing, Collected, Finish, Outcome, Plan, Task, TaskKind
+from thebes.model import Closing, Collected, Crash, Finish, Outcome, Plan, Task, TaskKind
 
 from .records import Facts
 
 # Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
 DELIBERATE = ("maxfail", "fail-fast")
-REFUSED = "shard-refused"
+# Notes that say why nothing was collected.
+UNSTARTED = frozenset({"shard-refused", "service-missing", "service-failed"})
 PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
 RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
 
@@ -52,7 +53,7 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
     """Hold one closed or broken record against its task."""
     problems = list(_closing_problems(task, facts))
     problems += [Problem(note.code, task.id, _noted(task, note.code), note.text) for note in facts.notes]
-    if any(note.code == REFUSED for note in facts.notes):  # nothing was collected, and that says why
+    if any(note.code in UNSTARTED for note in facts.notes):
         return TaskProof({}, [], problems)
     if task.kind != TaskKind.PYTEST:
         return TaskProof({}, [], problems + list(_check_problems(task, facts)))
@@ -65,6 +66,9 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
 
 
 def _noted(task: Task, code: str) -> str:
+    """Whom a note is about: a server serves the whole suite."""
+    if code == "service-used":
+        return task.suite
     return task.command[0] if code == "not-started" and task.command else task.id
 
 
@@ -134,7 +138,9 @@ def _pytest_problems(task: Task, facts: Facts, wanted: Counter[str]) -> Iterable
         elif runs != wanted[test] and not end.rerun:
             yield Problem("test-repeated", task.id, test, f"ended {runs} times, selected {wanted[test]} times")
     for crash in facts.crashes:
-        yield Problem("worker-crashed", task.id, crash.id, _crash_text(crash.worker, crash.text))
+        if crash.worker or not crash.id:  # else the test that crashed tells it all
+            code = "worker-crashed" if crash.id else "pytest-died"
+            yield Problem(code, task.id, crash.id or task.id, _crash_text(crash))
     for file in facts.disagreeing:
         yield Problem("ids-unstable", task.id, file, "two workers of one shard collected different tests")
     yield from _exit_problems(task, facts, sum(wanted.values()))
@@ -146,17 +152,24 @@ def _runs(facts: Facts, test: str) -> int:
     return sum(not end.rerun for end in earlier) + (not facts.ended[test].rerun)
 
 
-def _crash_text(worker: str, text: str) -> str:
-    return f"{worker + ' died' if worker else 'its worker died'}: {text.strip().rpartition(chr(10))[2][:300]}"
+def _crash_text(crash: Crash) -> str:
+    """Who died, and the last line of what is known about it."""
+    how = crash.text.strip().rpartition("\n")[2][:300]
+    if not crash.id:
+        return f"the process died outside of any test: {how}"
+    return f"{crash.worker} died: {how}"
 
 
 def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]:
     """What the exit codes of pytest and of its process say that the outcomes don't."""
     closing, finish = facts.closing, facts.finish
+    for one in facts.finishes:  # of sessions before the last
+        if one.exit not in {0, 1, 5}:
+            yield Problem(PYTEST_EXITS.get(one.exit, "exit-unexplained"), task.id, task.id, _last_words(facts))
     if closing is None or closing.stopped:
         return
     if finish is None:
-        yield _death(task, facts, closing)
+        yield from _death(task, facts, closing)
         return
     if problem := _finish_problem(task, facts, finish, selected):
         yield problem
@@ -166,13 +179,17 @@ def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]
         )
 
 
-def _death(task: Task, facts: Facts, closing: Closing) -> Problem:
-    """The session never came to its end."""
+def _death(task: Task, facts: Facts, closing: Closing) -> Iterable[Problem]:
+    """The session never came to its end. Where it died of a test, or of something else that the record names, that
+    is told already."""
+    if facts.died:
+        return
     if closing.exit in {3, 4}:  # pytest gave up before the session began
-        return Problem(PYTEST_EXITS[closing.exit], task.id, task.id, _last_words(facts))
+        yield Problem(PYTEST_EXITS[closing.exit], task.id, task.id, _last_words(facts))
+        return
     running = _running(facts)
     where = f"while {running} was running" if running else "outside of any test"
-    return Problem("pytest-died", task.id, running or task.id, f"the process ended with {_how(closing)} {where}")
+    yield Problem("pytest-died", task.id, running or task.id, f"the process ended with {_how(closing)} {where}")
 
 
 def _finish_problem(task: Task, facts: Facts, finish: Finish, selected: int) -> Problem | None:
@@ -182,14 +199,15 @@ def _finish_problem(task: Task, facts: Facts, finish: Finish, selected: int) -> 
         if finish.exit == 2 and _deliberate(facts):
             return None
         code, text = PYTEST_EXITS[finish.exit], finish.stopped or _last_words(facts)
-    elif finish.exit == 5 and selected:
+    elif finish.exit == 5 and selected > facts.done:
         text = f"exit code 5 with {selected} tests selected"
     elif finish.exit == 1 and not _red(facts):
         text = f"exit code 1 and no test failed: {_last_words(facts)}"
     elif finish.exit not in {0, 1, 5}:
         text = f"exit code {finish.exit}: {_last_words(facts)}"
-    elif finish.selected != selected:
-        code, text = "selection-differs", f"pytest selected {finish.selected} tests, the record names {selected}"
+    elif finish.selected != selected - facts.done:
+        named = f"{selected} and {facts.done} of them had ended before" if facts.done else str(selected)
+        code, text = "selection-differs", f"pytest selected {finish.selected} tests, the record names {named}"
     return Problem(code, task.id, _running(facts) or task.id, text) if text else None
 
 

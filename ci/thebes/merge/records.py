@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,10 +22,13 @@ from thebes.model import (
     Finding,
     Finish,
     Header,
+    Limit,
     Note,
+    Outcome,
     Output,
     Phase,
     Renamed,
+    Resume,
     Sample,
     Session,
     Start,
@@ -34,6 +37,8 @@ from thebes.run.task import RECORD
 
 ATTEMPT_FOLDER = re.compile(r"thebes-(?P<task>.+)-a(?P<attempt>\d{1,9})")
 LINE_LIMIT = 16 << 20
+
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -85,7 +90,11 @@ def fingerprint(path: Path) -> bytes:
 
 @dataclass(kw_only=True, slots=True)
 class Facts:
-    """What one record says. Texts of phases, findings and samples went to their sinks and are not kept."""
+    """What one record says. Texts of phases, findings and samples went to their sinks and are not kept.
+
+    `died`: the last session of pytest died, and the record says of what. `done`: how many tests had ended before the
+    last session of pytest, where there were several.
+    """
 
     header: Header
     session: Session | None = None
@@ -98,7 +107,11 @@ class Facts:
     ended: dict[str, End] = field(default_factory=dict)
     earlier: dict[str, list[End]] = field(default_factory=dict)
     crashes: list[Crash] = field(default_factory=list)
+    limits: dict[str, Limit] = field(default_factory=dict)
+    died: bool = False
+    done: int = 0
     finish: Finish | None = None
+    finishes: list[Finish] = field(default_factory=list)
     output: str = ""
     closing: Closing | None = None
     broken: str | None = None
@@ -143,6 +156,8 @@ def _pass_on(facts: Facts, line: Phase | Finding | Sample, names: dict[str, str]
     match line:
         case Phase():
             test = names.get(line.id, line.id)
+            if line.outcome == Outcome.CRASHED and test in facts.limits:
+                return  # the process was killed for the limit, which has its phase already
             sinks.phase(test, _attempts(facts, test) + 1, line)
         case Finding():
             sinks.finding(line)
@@ -160,7 +175,12 @@ def _attempts(facts: Facts, test: str) -> int:
 
 
 def _end(facts: Facts, test: str, line: End) -> None:
-    facts.running.pop(test, None)
+    started = facts.running.pop(test, None)
+    if line.outcome == Outcome.CRASHED and started and not any(line.durations):  # xdist does not tell
+        line = msgspec.structs.replace(line, at=started, durations=(0.0, max(0.0, line.at - started), 0.0))
+    if facts.limits.pop(test, None):
+        facts.died = True
+        line = msgspec.structs.replace(line, outcome=Outcome.FAILED)
     if (before := facts.ended.get(test)) is not None:
         facts.earlier.setdefault(test, []).append(before)
     facts.ended[test] = line
@@ -175,19 +195,46 @@ def _rest(facts: Facts, line: object, names: dict[str, str]) -> None:
         case Deselected():
             facts.deselected.update(line.ids)
         case FileResult():
-            facts.files.append(line)
+            _once(facts.files, line)
         case Note():
-            facts.notes.append(line)
+            _once(facts.notes, line)
+        case Limit():
+            facts.limits[names.get(line.id, line.id)] = line
         case Crash():
-            facts.crashes.append(msgspec.structs.replace(line, id=names.get(line.id, line.id)))
+            _crash(facts, msgspec.structs.replace(line, id=names.get(line.id, line.id)))
+        case _:
+            _whole(facts, line)
+
+
+def _whole(facts: Facts, line: object) -> None:
+    """What a line says of a session of pytest, or of the task."""
+    match line:
         case Session():
             facts.session = line
+        case Resume():
+            facts.running.clear()
+            if facts.finish:
+                facts.finishes.append(facts.finish)
+            facts.done, facts.finish, facts.died = line.done, None, False
         case Finish():
             facts.finish = line
         case Output():
             facts.output = line.text
         case Closing():
             facts.closing = line
+
+
+def _crash(facts: Facts, line: Crash) -> None:
+    """A process that was killed for a limit did not crash."""
+    facts.died = True
+    if line.id not in facts.limits:
+        facts.crashes.append(line)
+
+
+def _once(known: list[T], line: T) -> None:
+    """Each session of pytest says it anew."""
+    if line not in known:
+        known.append(line)
 
 
 def _collected(facts: Facts, line: Collected) -> None:

@@ -4,7 +4,10 @@ PRAGMA page_size = 8192;
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE project (path TEXT PRIMARY KEY, rootdir TEXT NOT NULL, fail_under REAL) WITHOUT ROWID;
+CREATE TABLE project (
+  path TEXT PRIMARY KEY, rootdir TEXT NOT NULL, fail_under REAL,
+  args TEXT NOT NULL DEFAULT '[]'        -- JSON list: pytest arguments of every task
+) WITHOUT ROWID;
 
 CREATE TABLE suite (
   id TEXT PRIMARY KEY, project TEXT NOT NULL, gate TEXT NOT NULL, python TEXT NOT NULL,
@@ -45,7 +48,8 @@ CREATE TABLE test (
   setup REAL NOT NULL, call REAL NOT NULL, teardown REAL NOT NULL,
   fixtures REAL NOT NULL,                -- part of set-up spent in fixtures that serve more than this test
   at REAL NOT NULL, worker TEXT NOT NULL,
-  attempts INTEGER NOT NULL, flaky INTEGER NOT NULL
+  attempts INTEGER NOT NULL, flaky INTEGER NOT NULL,
+  peak INTEGER, growth INTEGER           -- bytes of resident memory, where that was measured
 );
 
 CREATE TABLE attempt (                   -- attempts that do not decide
@@ -77,13 +81,35 @@ CREATE TABLE finding (
   severity TEXT NOT NULL, text TEXT NOT NULL
 );
 
+CREATE TABLE benchmark (                 -- of pytest-benchmark
+  suite TEXT NOT NULL, task TEXT NOT NULL, id TEXT NOT NULL, grouped TEXT NOT NULL,
+  minimum REAL NOT NULL, median REAL NOT NULL, mean REAL NOT NULL, deviation REAL NOT NULL, rounds INTEGER NOT NULL
+);
+
 CREATE TABLE sample (
   task TEXT NOT NULL, worker TEXT NOT NULL, at REAL NOT NULL, memory INTEGER NOT NULL, cpu REAL NOT NULL
 );
 
 CREATE TABLE coverage (                  -- gate '': the whole project; percent null: it can't be told, see text
   project TEXT NOT NULL, gate TEXT NOT NULL, percent REAL, text TEXT NOT NULL,
+  statements INTEGER NOT NULL, executed INTEGER NOT NULL, branches INTEGER NOT NULL, taken INTEGER NOT NULL,
+  changed INTEGER, changed_executed INTEGER,     -- statements that the change touched; null: nobody asked
   PRIMARY KEY (project, gate)
+) WITHOUT ROWID;
+
+CREATE TABLE coverage_suite (number INTEGER PRIMARY KEY, suite TEXT NOT NULL);
+
+CREATE TABLE coverage_file (
+  project TEXT NOT NULL, file TEXT NOT NULL,     -- relative to the repository where it lies in it
+  statements INTEGER NOT NULL, executed INTEGER NOT NULL, branches INTEGER NOT NULL, taken INTEGER NOT NULL,
+  changed INTEGER, changed_executed INTEGER,
+  detail BLOB NOT NULL,                  -- JSON, deflated: which suites executed which line
+  source BLOB NOT NULL,                  -- text, deflated
+  PRIMARY KEY (file, project)
+);
+
+CREATE TABLE origin (                    -- of a merge of several runs: where each suite came from
+  suite TEXT PRIMARY KEY, number INTEGER NOT NULL, source TEXT NOT NULL, plan TEXT NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE skip (gate TEXT NOT NULL, reason TEXT NOT NULL);

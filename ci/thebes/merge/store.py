@@ -1,22 +1,28 @@
 """run.db: writing it once, and opening it again."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from thebes.errors import EvidenceError, FormatError
+from thebes.foreign import Benchmark, Case
 from thebes.model import FORMAT, Finding, Phase, Plan, Sample, Task
 
+from .covering import Figures
 from .proof import Left, Problem, TaskProof
 from .records import Facts
+from .results import Given
 
 RUN_DB = "run.db"
 SCHEMA = Path(__file__).with_name("schema.sql")
 RED = {"failed", "error", "crashed"}
 BATCH = 2000
+LEVEL = 3  # of deflate
 
 _json = msgspec.json.Encoder()
 
@@ -33,7 +39,7 @@ class Store:
         self._temporary = path.with_name(f".{path.name}.part")
         self._temporary.unlink(missing_ok=True)
         try:
-            self._db = sqlite3.connect(self._temporary, isolation_level=None)
+            self._db = sqlite3.connect(f"{self._temporary.resolve().as_uri()}?mode=rwc", isolation_level=None, uri=True)
             self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA.read_text("utf-8"))
         except sqlite3.Error as error:
             raise EvidenceError(f"{path}: can't be written: {error}") from None
@@ -55,10 +61,17 @@ class Store:
         if isinstance(error, sqlite3.Error):
             raise EvidenceError(f"{self._path}: can't be written: {error}") from None
 
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The database itself, outside of the transaction, for what can't be done in one."""
+        self._db.execute("COMMIT")
+        yield self._db
+        self._db.execute("BEGIN")
+
     def plan(self, plan: Plan, gates: Sequence[str]) -> None:
         meta = {"schema": FORMAT, "plan": plan.digest, "commit": plan.commit, "gates": text_json(gates)}
         self._many("meta", 2, ((key, str(value)) for key, value in meta.items()))
-        self._many("project", 3, ((p.path, p.rootdir, p.fail_under) for p in plan.projects))
+        self._many("project", 4, ((p.path, p.rootdir, p.fail_under, text_json(p.args)) for p in plan.projects))
         self._many("suite", 5, ((s.id, s.project, s.gate, s.python, text_json(s.services)) for s in plan.suites))
         self._many("skip", 2, ((skip.gate, skip.reason) for skip in plan.skips))
 
@@ -130,7 +143,7 @@ class Store:
                 if end is None or test in left:
                     number = len(earlier.get(test, ())) + (end is not None)
                     at = facts.running.get(test, 0.0)
-                    rows.append((suite, test, file, name, left[test], 0, 0, 0, 0, at, "", number, 0))
+                    rows.append((suite, test, file, name, left[test], 0, 0, 0, 0, at, "", number, 0, None, None))
                     continue
                 setup, call, teardown = end.durations
                 before = [one.outcome for one in earlier.get(test, ())] if earlier else []
@@ -152,9 +165,10 @@ class Store:
                         end.worker,
                         1 + len(before),
                         flaky,
+                        *(end.memory or (None, None)),
                     )
                 )
-        self._many("test", 13, rows)
+        self._many("test", 15, rows)
         self._earlier(task, facts, older)
         self._many("grouped", 3, ((suite, test, group) for test, group in _groups(facts, proof)))
         self._many("deselected", 3, ((suite, test, name) for test in sorted(facts.deselected)))
@@ -190,6 +204,35 @@ class Store:
     def finding(self, task: str, line: Finding) -> None:
         self._many("finding", 6, [(task, line.file, line.line, line.rule, line.severity, line.text)])
 
+    def cases(self, given: Given, cases: Iterable[tuple[str, str, Case]]) -> None:
+        """Tests of another tool: file, id and what it says of each."""
+        tests: list[tuple[object, ...]] = []
+        for file, test, case in cases:
+            attempts = len(case.failures) + 1
+            spent = (0, case.seconds, 0, 0)
+            tests.append((given.suite, test, file, given.task, case.outcome, *spent, 0, "", attempts, case.flaky))
+            if case.outcome != "passed" or case.flaky:
+                head = (given.suite, test, given.task, given.attempt)
+                output = text_json({"output": case.output} if case.output else {})
+                for number, message in enumerate(case.failures, 1):
+                    self._phases.append((*head, number, 0, "call", "failed", message, "", "", 0, None, "{}"))
+                if case.outcome != "passed":
+                    said = (case.message or case.kind, case.text, case.file, case.line, None, output)
+                    self._phases.append((*head, attempts, 1, "call", case.outcome, *said))
+        self._many("test", 13, tests)
+        self._flush()
+
+    def benchmarks(self, given: Given, found: Iterable[Benchmark]) -> None:
+        rows = (
+            (given.suite, given.task, b.id, b.group, b.minimum, b.median, b.mean, b.deviation, b.rounds) for b in found
+        )
+        self._many("benchmark", 9, rows)
+
+    def outside(self, suite: str, gate: str) -> None:
+        """A suite with one task, for results that were made elsewhere."""
+        self._many("suite", 5, [(suite, ".", gate, "", "{}")])
+        self._many("task", 10, [(suite, suite, "results", 0, 1, 1, 0.0, "[]", 1, 1.0)])
+
     def sample(self, task: str, line: Sample) -> None:
         self._many("sample", 5, [(task, line.worker, line.at, line.memory, line.cpu)])
 
@@ -197,8 +240,15 @@ class Store:
         rows = ((p.code, gate, suite, p.task, p.subject, p.text) for p in problems)
         self._many("problem", 6, rows)
 
-    def coverage(self, rows: Iterable[tuple[str, str, float | None, str]]) -> None:
-        self._many("coverage", 4, rows)
+    def coverage(self, project: str, gate: str, found: Figures | None, text: str) -> None:
+        self._many("coverage", 10, [(project, gate, found and found.percent, text, *(found or Figures()))])
+
+    def coverage_suites(self, suites: Sequence[str]) -> None:
+        self._many("coverage_suite", 2, enumerate(suites))
+
+    def coverage_file(self, project: str, file: str, found: Figures, detail: bytes, source: str) -> None:
+        packed = zlib.compress(source.encode("utf-8", "replace"), LEVEL)
+        self._many("coverage_file", 10, [(project, file, *found, detail, packed)])
 
     def _many(self, table: str, columns: int, rows: Iterable[tuple[object, ...]]) -> None:
         self._db.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", rows)  # noqa: S608

@@ -37,6 +37,7 @@ from .estimate import estimate
 from .groups import CLASS, MARKER, matches, without_groups
 from .pack import Load, loads_of
 from .packed import Packed, Wish, packed
+from .variants import Variant, variants
 
 TEST_FOLDERS = ("tests", "test")
 JOB_START = 15.0  # seconds that a job takes before it comes to its task, where nothing was measured
@@ -114,11 +115,11 @@ def within(parts: Sequence["_Part"], most: int) -> None:
     """Fewer shards where all suites together would be more than `most` tasks: the next one always to the suite whose
     shards would be the longest."""
     packs = [(part, gate, found) for part in parts for gate, found in part.packs.items()]
-    wanted = [Want(_seconds(found), len(found.shards), len(part.pythons)) for part, _, found in packs]
+    wanted = [Want(_seconds(found), len(found.shards), len(part.variants(gate))) for part, gate, found in packs]
     checks = sum(part.checks() for part in parts)
     for (part, gate, found), number in zip(packs, share_out(wanted, most - checks), strict=True):
         if number < len(found.shards):
-            part.pack(gate, Wish(shards=number))
+            part.pack(gate, part.wish()._replace(shards=number))
 
 
 def _seconds(found: Packed) -> float:
@@ -146,7 +147,7 @@ class _Part:
         self.packs: dict[str, Packed] = {}
         self.alone: dict[str, Packed] = {}
         for gate in self._chosen():
-            self.pack(gate, self._wish())
+            self.pack(gate, self.wish())
 
     def pack(self, gate: str, wish: Wish) -> None:
         """Share the files of a gate out, if it has any; those that must run alone become one more task."""
@@ -160,13 +161,13 @@ class _Part:
 
     def packed_suites(self) -> Iterable[tuple[str, Packed]]:
         for gate, found in self.packs.items():
-            for python in self.pythons:
-                yield self._suite(gate, python), found
+            for variant in self.variants(gate):
+                yield self._suite(gate, variant), found
 
     def checks(self) -> int:
         """Tasks whose number is given: checks, and what runs alone."""
-        checks = sum(len(self.config.gates.get(gate, GateConfig()).checks) for gate in self._chosen())
-        return checks + len(self.alone) * len(self.pythons)
+        checks = sum(len(self.settings(gate).checks) for gate in self._chosen())
+        return checks + sum(len(self.variants(gate)) for gate in self.alone)
 
     def project(self) -> Project:
         given = self.input
@@ -192,27 +193,34 @@ class _Part:
 
     def suites(self) -> Iterable[Suite]:
         for gate in self._chosen():
-            settings = self.config.gates.get(gate, GateConfig())
+            settings = self.settings(gate)
             only_checks = bool(settings.checks) and not self._files(gate)
-            for python in self.pythons[:1] if only_checks else self.pythons:
+            for variant in self.variants(gate)[: 1 if only_checks else None]:
                 yield Suite(
-                    id=self._suite(gate, python),
+                    id=self._suite(gate, variant),
                     project=self.input.path,
                     gate=gate,
-                    python=python,
+                    python=variant.python,
+                    services=variant.services,
                     marker=settings.marker,
-                    coverage=settings.coverage is not None,
+                    coverage=settings.coverage is not None or settings.changed_coverage is not None,
                 )
 
     def tasks(self) -> Iterable[Task]:
         for gate in self._chosen():
-            for python in self.pythons:
-                yield from self._pytest_tasks(gate, self._suite(gate, python))
-            checks = self.config.gates.get(gate, GateConfig()).checks
-            yield from self._check_tasks(gate, self._suite(gate, self.pythons[0]), checks)
+            suites = [self._suite(gate, variant) for variant in self.variants(gate)]
+            for suite in suites:
+                yield from self._pytest_tasks(gate, suite)
+            yield from self._check_tasks(gate, suites[0], self.settings(gate).checks)
 
-    def _suite(self, gate: str, python: str) -> str:
-        return f"{self.slug}{gate}-py{python}"
+    def settings(self, gate: str) -> GateConfig:
+        return self.config.gates.get(gate, GateConfig())
+
+    def variants(self, gate: str) -> list[Variant]:
+        return variants(self.pythons, self.settings(gate))
+
+    def _suite(self, gate: str, variant: Variant) -> str:
+        return f"{self.slug}{gate}-{variant.slug}"
 
     def _files(self, gate: str) -> list[str]:
         if gate in self.input.marked:
@@ -220,7 +228,7 @@ class _Part:
         files = self.input.discovery.files
         return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
 
-    def _wish(self) -> Wish:
+    def wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
         config, asked = self.config, self.choice
         target = asked.target

@@ -7,7 +7,7 @@ from thebes.errors import InputError
 
 
 class Want(NamedTuple):
-    """A suite of `seconds` that would have `shards`, once for each of `copies` Pythons."""
+    """A suite of `seconds` that would have `shards`, once for each of `copies` Pythons and service versions."""
 
     seconds: float
     shards: int

@@ -1,6 +1,6 @@
 """A merged run and its verdict → what people and scripts read. Nothing here decides anything."""
 
-from . import codeowners
+from . import codeowners, coverage
 from .annotations import annotations
 from .jsonfile import as_json
 from .junit import junit
@@ -8,4 +8,4 @@ from .page import html
 from .summary import summary
 from .terminal import one_line, terminal
 
-__all__ = ["annotations", "as_json", "codeowners", "html", "junit", "one_line", "summary", "terminal"]
+__all__ = ["annotations", "as_json", "codeowners", "coverage", "html", "junit", "one_line", "summary", "terminal"]

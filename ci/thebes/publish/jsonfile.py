@@ -23,7 +23,13 @@ _TABLES = {
     "suites": "SELECT id, project, gate, python, services FROM suite ORDER BY id",
     "problems": "SELECT code, gate, suite, task, subject, text FROM problem ORDER BY rowid",
     "findings": "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid",
-    "coverage": "SELECT project, gate, percent, text FROM coverage ORDER BY project, gate",
+    "coverage": """
+        SELECT project, gate, percent, text, statements, executed, branches, taken, changed, changed_executed
+        FROM coverage ORDER BY project, gate""",
+    "benchmarks": """
+        SELECT suite, task, id, grouped AS "group", minimum, median, mean, deviation, rounds
+        FROM benchmark ORDER BY rowid""",
+    "origins": "SELECT suite, number, source, plan FROM origin ORDER BY number, suite",
     "skips": "SELECT gate, reason FROM skip ORDER BY gate, reason",
 }
 

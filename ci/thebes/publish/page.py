@@ -8,26 +8,30 @@ import base64
 import hashlib
 import sqlite3
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from thebes import __version__
 from thebes.codec import write_atomic
 from thebes.model import Verdict
 
 from . import words
-from .payload import payload
+from .payload import coverage_payload, payload
 from .text import one_line, plain
 
+if TYPE_CHECKING:
+    import jinja2
+
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "charts", "page")
+SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "coverage", "benchmarks", "charts", "page")
 SUBJECTS = 50
 
 
-def html(db: sqlite3.Connection, verdict: Verdict, path: Path, *, owners: str = "") -> None:
-    """Write the page to `path`. `owners` is the text of the repository's CODEOWNERS, to filter by."""
-    data = payload(db, owners)
+def html(db: sqlite3.Connection, verdict: Verdict, path: Path, *, owners: str = "", only: str = "") -> None:
+    """Write the page to `path`. `owners` is the text of the repository's CODEOWNERS, to filter by.
+
+    `only`: "coverage" for a page of nothing else, which has the lines of every source, however large it gets.
+    """
+    data = coverage_payload(db) if only else payload(db, owners)
     named = [(name, gate) for name, gate in verdict.gates.items() if not gate.absent or gate.reasons]
     script, style = _script(), (ASSETS / "page.css").read_text("utf-8")
     text = (
@@ -43,19 +47,22 @@ def html(db: sqlite3.Connection, verdict: Verdict, path: Path, *, owners: str = 
             shown=SUBJECTS,
             plan=verdict.plan,
             version=__version__,
-            script=Markup(script),  # noqa: S704  (our own files)
-            style=Markup(style),  # noqa: S704
+            script=script,
+            style=style,
             script_hash=_hash(script),
             style_hash=_hash(style),
             run=data.run,
             failures=data.failures,
             blocks=data.blocks,
+            only=only,
         )
     )
     write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # noqa: PLC0415  (38 ms that only the page needs)
+
     environment = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FileSystemLoader(ASSETS),

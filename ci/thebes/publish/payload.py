@@ -2,6 +2,7 @@
 
 import base64
 import sqlite3
+import sys
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ import msgspec
 from . import codeowners
 from .broken import broken
 from .columns import Column, Names, Tests
+from .commands import commands
+from .covered import covered
 from .read import Cause, Failure, causes, details, failures, reproduce
 from .text import one_line, plain, shortened
 
@@ -25,6 +28,32 @@ LEVEL = 5  # of deflate: 6 takes 1.5 times as long for 2 % less
 POINTS = 120
 
 
+_SUITES = """
+    SELECT s.id, s.gate, s.python, s.services, s.project, coalesce(p.rootdir, '') FROM suite s
+    LEFT JOIN project p ON p.path = s.project ORDER BY s.id"""
+_COVERAGE = """
+    SELECT project, gate, percent, text, statements, executed, branches, taken, changed, changed_executed
+    FROM coverage ORDER BY project, gate"""
+
+_WITHOUT_TESTS = (
+    *(
+        "tasks",
+        "workers",
+        "owners",
+        "skips",
+        "samples",
+        "findings",
+        "benchmarks",
+        "causes",
+        "fixtures",
+        "again",
+        "files",
+    ),
+    *("name", "setup", "call", "teardown", "file", "task", "outcome", "worker"),
+    *("taskNames", "outcomes", "workerNames"),
+)
+
+
 class Payload(NamedTuple):
     """`run` and `failures` are the packed model, `blocks` the packed texts that it refers to by number."""
 
@@ -37,13 +66,10 @@ class Payload(NamedTuple):
 def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
     """Everything the page shows. `owners`: the text of the repository's CODEOWNERS."""
     found = causes(failures(db))
-    suites = db.execute(
-        "SELECT s.id, s.gate, s.python, s.services, s.project, coalesce(p.rootdir, '') FROM suite s"
-        " LEFT JOIN project p ON p.path = s.project ORDER BY s.id"
-    ).fetchall()
+    suites, known = db.execute(_SUITES).fetchall(), commands(db)
     tests = Tests(db, [tuple(suite) for suite in suites])
     model: dict[str, Any] = {
-        "suites": [_suite(*suite) for suite in suites],
+        "suites": [[*_suite(*suite), known[suite[0]]] for suite in suites],
         "tasks": _tasks(db),
         "workers": _workers(db),
         **tests.columns,
@@ -51,7 +77,12 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "skips": tests.skips(db),
         "samples": _samples(db),
         "findings": _rows(db, "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid LIMIT 5000"),
-        "coverage": _rows(db, "SELECT project, gate, percent, text FROM coverage ORDER BY project, gate"),
+        "coverage": _rows(db, _COVERAGE),
+        "benchmarks": _rows(
+            db,
+            "SELECT suite, id, grouped, minimum, median, mean, deviation, rounds FROM benchmark"
+            " ORDER BY grouped, median, rowid LIMIT 5000",
+        ),
         "causes": [[one_line(cause.exception, 80), one_line(cause.place), cause.first.noun] for cause in found],
     }
     run = _packed(model)
@@ -63,9 +94,23 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "failures": _failures(db, found, tests, texts),
         "earlier": _earlier(db, tests, texts),
         "outputs": _outputs(db, texts),
+        **covered(db, texts.put),
     }
     texts.close()
     return Payload(run, _packed(red), texts.blocks, found)
+
+
+def coverage_payload(db: sqlite3.Connection) -> Payload:
+    """Coverage alone, with every line."""
+    model: dict[str, Any] = {
+        **{name: [] for name in _WITHOUT_TESTS},
+        "suites": [_suite(*suite) for suite in db.execute(_SUITES)],
+        "coverage": _rows(db, _COVERAGE),
+    }
+    texts = _Texts(sys.maxsize)
+    red = {"broken": [], "failures": [], "earlier": [], "outputs": [], **covered(db, texts.put)}
+    texts.close()
+    return Payload(_packed(model), _packed(red), texts.blocks, [])
 
 
 def _packed(value: object) -> str:

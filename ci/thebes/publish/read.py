@@ -9,6 +9,7 @@ import msgspec
 
 from thebes.model import Value
 
+from .commands import commands, into
 from .places import Place, Told, deepest, exception_of, inside, place, root_of
 
 RED = ("failed", "error", "crashed")
@@ -120,15 +121,15 @@ def own_place(db: sqlite3.Connection, failure: Failure) -> tuple[str, int]:
 def reproduce(db: sqlite3.Connection, failure: Failure) -> str:
     """The command that runs this test, file or check alone, from the repository's root."""
     if failure.when == "check":
-        return f"{_into(failure)}{failure.id}"
-    python, services = db.execute("SELECT python, services FROM suite WHERE id = ?", (failure.suite,)).fetchone()
+        return f"{into(failure.root)}{failure.id}"
+    kind, command = db.execute("SELECT kind, command FROM task WHERE id = ?", (failure.task,)).fetchone() or ("", "[]")
+    if kind in {"check", "results"}:  # another tool's test: there is no command for it alone
+        words = msgspec.json.decode(command, type=list[str])
+        return f"{into(failure.root)}{shlex.join(words)}" if words else ""
+    services = db.execute("SELECT services FROM suite WHERE id = ?", (failure.suite,)).fetchone()[0]
     wanted = ", ".join(f"{name} {version}" for name, version in msgspec.json.decode(services).items())
-    command = f"{_into(failure)}python{python} -m pytest {shlex.quote(failure.id)}"
-    return f"{command}  # with {wanted}" if wanted else command
-
-
-def _into(failure: Failure) -> str:
-    return f"cd {shlex.quote(failure.root)} && " if failure.root not in {"", "."} else ""
+    told = f"{commands(db)[failure.suite]} {shlex.quote(failure.id)}"
+    return f"{told}  # with {wanted}" if wanted else told
 
 
 # ------------------------------------------------------------------------------------------------ from run.db
@@ -231,7 +232,7 @@ def _phases(db: sqlite3.Connection) -> dict[tuple[str, str], _Phase]:
     found: dict[tuple[str, str], _Phase] = {}
     rows = db.execute(
         "SELECT suite, id, rowid, phase, path, line, substr(message, 1, ?), substr(text, -?) FROM phase"
-        " WHERE decides AND outcome IN ('failed', 'error') ORDER BY rowid",
+        " WHERE decides AND outcome IN ('failed', 'error', 'crashed') ORDER BY rowid",
         (HEAD, TAIL),
     )
     for suite, test, row, when, *told in rows:

@@ -35,10 +35,10 @@ def summary(db: sqlite3.Connection, verdict: Verdict, *, report: str = "") -> st
     page.add("".join(_head(db, verdict, report)))
     page.add("".join(_broken(db)))
     shown = 0
-    while shown < len(found) and page.add(_cause(db, found[shown], first=shown == 0)):
+    while shown < len(found) and page.add(_cause(db, found[shown], report, first=shown == 0)):
         shown += 1
     page.close(_left(found[shown:]))
-    for part in (_flaky(db), _slowest(db)):
+    for part in (_flaky(db, report), _slowest(db, report)):
         page.add("".join(part))
     return page.text()
 
@@ -127,7 +127,7 @@ def _broken(db: sqlite3.Connection) -> Iterator[str]:
         yield f"… and {len(found) - TASKS:,} more\n\n"
 
 
-def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:
+def _cause(db: sqlite3.Connection, cause: Cause, report: str, *, first: bool) -> str:
     failure = cause.first
     count = len(cause.failures)
     title = " ".join(part for part in (cause.exception, f"at {cause.place}" if cause.place else "") if part)
@@ -136,7 +136,10 @@ def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:
     body = [
         "## Failures\n\n" if first else "",
         f"<details{opened}><summary>{told} {html(one_line(failure.message, 160))}</summary>\n\n",
-        *(f"- {code_span(one.id)} {code_span(one.suite)}\n" for one in cause.failures[:NAMES]),
+        *(
+            f"- {code_span(one.id)} {code_span(one.suite)}{_link(report, one.suite, one.id)}\n"
+            for one in cause.failures[:NAMES]
+        ),
         f"- … and {count - NAMES:,} more\n" if count > NAMES else "",
     ]
     known = details(db, failure)
@@ -147,23 +150,30 @@ def _cause(db: sqlite3.Connection, cause: Cause, *, first: bool) -> str:
     return "".join([*body, "\n</details>\n\n"])
 
 
-def _flaky(db: sqlite3.Connection) -> Iterator[str]:
-    rows = db.execute("SELECT id, attempts FROM test WHERE flaky ORDER BY attempts DESC, id LIMIT 51").fetchall()
+def _link(report: str, suite: str, test: str) -> str:
+    """To the place of a test in the page."""
+    place = quote(f"{suite}|{test}"[:2000], safe="")
+    return f" [↗](<{quote(report, safe=SAFE)}#tests?open={place}>)" if report else ""
+
+
+def _flaky(db: sqlite3.Connection, report: str) -> Iterator[str]:
+    rows = db.execute("SELECT id, attempts, suite FROM test WHERE flaky ORDER BY attempts DESC, id LIMIT 51").fetchall()
     if rows:
         yield "\n## Flaky\n\n"
-    for test, attempts in rows[:50]:
-        yield f"- {code_span(test)}, {attempts} attempts\n"
+    for test, attempts, suite in rows[:50]:
+        yield f"- {code_span(test)}, {attempts} attempts{_link(report, suite, test)}\n"
     if len(rows) > 50:
         yield "- … and more; the report has them all\n"
 
 
-def _slowest(db: sqlite3.Connection) -> Iterator[str]:
+def _slowest(db: sqlite3.Connection, report: str) -> Iterator[str]:
     rows = db.execute(
-        "SELECT id, setup + call + teardown AS seconds FROM test WHERE seconds >= 1 ORDER BY seconds DESC LIMIT ?",
+        "SELECT id, setup + call + teardown AS seconds, suite FROM test WHERE seconds >= 1"
+        " ORDER BY seconds DESC LIMIT ?",
         (SLOWEST,),
     ).fetchall()
     if rows:
         yield "\n<details><summary>Slowest tests</summary>\n\n"
-        for test, seconds in rows:
-            yield f"- {seconds:.2f} s {code_span(test)}\n"
+        for test, seconds, suite in rows:
+            yield f"- {seconds:.2f} s {code_span(test)}{_link(report, suite, test)}\n"
         yield "\n</details>\n"

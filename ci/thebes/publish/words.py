@@ -58,6 +58,9 @@ def facts(db: sqlite3.Connection, verdict: Verdict) -> Iterator[str]:
     ).fetchone()
     if began is not None and ended is not None:
         yield f"{duration(ended - began)} from start to end, {duration(spent)} of work in {many(tasks, 'task')}"
+    (runs,) = db.execute("SELECT count(DISTINCT number) FROM origin").fetchone()
+    if runs:
+        yield f"{many(runs, 'run')} together"
     pythons = [python for (python,) in db.execute("SELECT DISTINCT python FROM suite WHERE python != '' ORDER BY 1")]
     if pythons:
         yield f"Python {', '.join(_tame(python) for python in sorted(pythons, key=_version))}"

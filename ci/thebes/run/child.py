@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from thebes.model import Value
 
@@ -48,6 +49,38 @@ class Stop:
             if self.reason:
                 listener.put(("stop", self.signal))
 
+    def forget(self, listener: "queue.SimpleQueue[tuple[str, int]]") -> None:
+        with self._lock:
+            self._listeners.remove(listener)
+
+
+class Observer(Protocol):
+    """Hears of the child, always from the thread that called `run_child`. `every`: seconds between ticks."""
+
+    every: float
+
+    def started(self, pid: int) -> None: ...
+    def ticked(self) -> None: ...
+    def expiring(self) -> float:
+        """The time limit was reached: returns the seconds to wait before the child is ended."""
+
+    def ended(self) -> None: ...
+
+
+class Ticker:
+    """An observer that only passes the ticks on."""
+
+    every = TICK
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        self.ticked = self.ended = tick
+
+    def started(self, pid: int) -> None:
+        pass
+
+    def expiring(self) -> float:
+        return 0.0
+
 
 def run_child(
     command: Sequence[str],
@@ -56,12 +89,12 @@ def run_child(
     log: Path,
     limit: float,
     stop: Stop,
-    tick: Callable[[], None],
+    observer: Observer,
 ) -> End:
     """Run `command`, its output going to `log`, for at most `limit` seconds. OSError: it could not be started.
 
-    `tick` is called a few times a second, and once at the end. When this returns, nothing of the child's process
-    group is alive.
+    The observer hears ticks a few times a second. When this returns, nothing of the child's
+    process group is alive.
     """
     events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
     began = time.monotonic()
@@ -78,10 +111,12 @@ def run_child(
     threading.Thread(target=lambda: events.put(("end", process.wait())), daemon=True).start()
     stop.listen(events)
     try:
-        code, stopped = _wait(process.pid, events, began + limit, stop, tick)
+        observer.started(process.pid)
+        code, stopped = _wait(process.pid, events, began + limit, stop, observer)
     finally:
+        stop.forget(events)
         _signal_group(process.pid, signal.SIGKILL)
-    tick()
+    observer.ended()
     return End(
         exit=code if code >= 0 else 128 - code,
         signal=-code if code < 0 else None,
@@ -95,7 +130,7 @@ def _wait(
     events: "queue.SimpleQueue[tuple[str, int]]",
     deadline: float,
     stop: Stop,
-    tick: Callable[[], None],
+    observer: Observer,
 ) -> tuple[int, str | None]:
     """Exit code as Popen gives it, and why the child was stopped."""
     stopped = None
@@ -103,14 +138,17 @@ def _wait(
     while True:
         now = time.monotonic()
         if now >= deadline and escalate:
+            if stopped is None and (wait := observer.expiring()):
+                stopped, deadline = "time limit", now + wait
+                continue
             stopped = stopped or "time limit"
             step = escalate.pop(0)
             _signal_group(group, step)
             deadline = now + GRACE.get(step, TICK)
         try:
-            what, value = events.get(timeout=max(0.0, min(TICK, deadline - now)) or TICK)
+            what, value = events.get(timeout=max(0.0, min(observer.every, deadline - now)) or observer.every)
         except queue.Empty:
-            tick()
+            observer.ticked()
             continue
         if what == "end":
             return value, stopped

@@ -1,11 +1,12 @@
 """One task, from header to closing line. The parent writes those two; what lies between comes from the child."""
 
-import json
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
@@ -13,12 +14,17 @@ from thebes.interpreter import Interpreter, child_environment
 from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
 from thebes.plugin.thebes_plugin.split import file_key
+from thebes.services import Served, Service, ServiceError, served
 
-from .child import End, Stop, run_child
+from .child import End, Stop, Ticker, run_child
+from .shard import Isolation, Session, run_shard
+from .watcher import Limits
 
 RECORD = "record.jsonl"
 OUTPUT = "output.log"
 COVERAGE = ".coverage"
+RESULTS = "results"  # where a task's own tools may leave theirs
+RESULTS_VARIABLE = "THEBES_RESULTS"
 TAIL = 16 * 1024
 
 
@@ -26,6 +32,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `services`: those that a suite may name.
     `waited`: seconds since the job began.
     """
 
@@ -38,8 +45,12 @@ class Attempt(Value, frozen=True, kw_only=True):
     workers: int | None = None
     maxfail: int | None = None
     limit: float
+    limits: Limits = Limits()
+    isolate: Isolation | None = None
+    measure_memory: bool = False
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
+    services: Mapping[str, Service] = {}
 
 
 def attempt_folder(out: Path, task: str, number: int) -> Path:
@@ -64,6 +75,7 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
         attempt.folder.mkdir(parents=True)
     except FileExistsError:
         raise InputError(f"{attempt.folder}: this attempt has been run already; give --attempt or --out") from None
+    (attempt.folder / RESULTS).mkdir()
     path = attempt.folder / RECORD
     record = Record(str(path))
     try:
@@ -78,7 +90,9 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
             environment=_environment(attempt),
             waited=round(attempt.waited, 3),
         )
-        end = _run(plan, task, attempt, stop, tick, record)
+        suite = next(suite for suite in plan.suites if suite.id == task.suite)
+        project = next(project for project in plan.projects if project.path == suite.project)
+        end = _run(_Work(plan, project, suite, task, attempt, stop, tick, record))
         _close(record, path, attempt.folder / OUTPUT, end)
     except RecordError as error:
         return End(exit=RECORD_FAILED, signal=None, stopped=f"the record can't be written: {error}", seconds=0.0)
@@ -87,26 +101,87 @@ def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callabl
     return end
 
 
-def _run(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None], record: Record) -> End:
-    suite = next(suite for suite in plan.suites if suite.id == task.suite)
-    project = next(project for project in plan.projects if project.path == suite.project)
+class _Work(NamedTuple):
+    """All that running a task needs to know."""
+
+    plan: Plan
+    project: Project
+    suite: Suite
+    task: Task
+    attempt: Attempt
+    stop: Stop
+    tick: Callable[[], None]
+    record: Record
+
+
+def _run(work: _Work) -> End:
+    """The task's process from start to end, its servers around it."""
+    attempt, record, stop = work.attempt, work.record, work.stop
     if stop.reason:  # asked to stop before it began
         return End(exit=0, signal=None, stopped=stop.reason, seconds=0.0)
     environment = child_environment(attempt.environment, attempt.interpreter.path)
-    if task.kind == TaskKind.PYTEST:
-        instructions = attempt.folder / "shard.json"
-        instructions.write_text(json.dumps(shard_instructions(plan, project, suite, task, attempt)), "utf-8")
-        command = pytest_command(project, suite, task, attempt, instructions)
-        environment["COVERAGE_FILE"] = str(attempt.folder / COVERAGE)
-    else:
-        command = list(task.command)
-        del environment["THEBES_PARENT"]
-    folder = attempt.repository / project.path
+    run = _run_shard if work.task.kind == TaskKind.PYTEST else _run_check
     try:
-        return run_child(command, folder, environment, attempt.folder / OUTPUT, attempt.limit, stop, tick)
+        with serving(work) as up:
+            for server in up.servers.values():
+                record.put("note", code="service-used", text=str(server))
+            end = run(work, environment | up.environment)
+            for text in up.died():
+                record.put("note", code="service-died", text=bounded(text, TAIL))
+            return end
+    except ServiceError as error:
+        record.put("note", code=error.code, text=bounded("\n".join(filter(None, [str(error), error.log])), TAIL))
     except OSError as error:
-        record.put("note", code="not-started", text=f"{command[0]}: {error.strerror}")
-        return End(exit=127, signal=None, stopped=None, seconds=0.0)
+        command = work.task.command[0] if work.task.command else attempt.interpreter.path
+        record.put("note", code="not-started", text=f"{command}: {error.strerror}")
+    return End(exit=127, signal=None, stopped=stop.reason, seconds=0.0)
+
+
+def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
+    attempt = work.attempt
+    bare = {name: value for name, value in environment.items() if name != "THEBES_PARENT"}
+    folder, log = attempt.repository / work.project.path, attempt.folder / OUTPUT
+    return run_child(work.task.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+
+
+def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
+    attempt = work.attempt
+    instructions = attempt.folder / "shard.json"
+    session = Session(
+        command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
+        folder=attempt.repository / work.project.path,
+        environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
+        instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
+        to=instructions,
+        log=attempt.folder / OUTPUT,
+        record=attempt.folder / RECORD,
+        limit=attempt.limit,
+        limits=attempt.limits,
+        isolate=attempt.isolate,
+        files=tuple(piece.file for piece in work.task.pieces),
+    )
+    return run_shard(session, work.record, work.stop, work.tick)
+
+
+def serving(work: _Work) -> AbstractContextManager[Served]:
+    """The suite's servers, up while the context lasts. What they have to tell goes to the task's output."""
+    attempt = work.attempt
+
+    def tell(text: str) -> None:
+        with (attempt.folder / OUTPUT).open("a", encoding="utf-8") as output:
+            output.write(f"thebes: {text}\n")
+        work.tick()
+
+    return served(
+        work.suite.services,
+        attempt.services,
+        attempt.repository / work.project.path,
+        attempt.folder,
+        attempt.environment,
+        f"{work.task.id}-a{attempt.number}",
+        tell,
+        lambda: work.stop.reason is not None,
+    )
 
 
 def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path) -> list[str]:
@@ -115,7 +190,7 @@ def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt,
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
     workers = attempt.workers
-    if task.alone and (workers is not None or project.parallel):
+    if (task.alone or attempt.isolate) and (workers is not None or project.parallel):
         workers = 0
     if workers is not None:
         command += ["-n", str(workers)]
@@ -143,6 +218,8 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "together": project.together,
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
+        "test_limit": attempt.limits.test,
+        "measure_memory": attempt.measure_memory,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),
@@ -164,10 +241,18 @@ def _inner(test: str) -> str:
 def _environment(attempt: Attempt) -> dict[str, str]:
     return {
         "python": attempt.interpreter.python,
+        "interpreter": _shown(attempt),
         "platform": platform.platform(),
         "machine": platform.node(),
         "processors": str(os.cpu_count()),
     }
+
+
+def _shown(attempt: Attempt) -> str:
+    """The interpreter as others can call it: by its path in the repository, else by its version."""
+    path = Path(attempt.interpreter.path)
+    inside = path.is_absolute() and path.is_relative_to(attempt.repository)
+    return str(path.relative_to(attempt.repository)) if inside else f"python{attempt.interpreter.python}"
 
 
 def _close(record: Record, path: Path, output: Path, end: End) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from .guard import Guard
+from .memory import MemoryMeter
 from .neutral import neutralize
 from .record import Record
 from .recorder import FixtureClock, Recorder, WorkerClock
@@ -14,6 +16,8 @@ from .shard import Shard
 
 # --maxfail was chosen for this very run, not by the project: as an option, or as x among flags as in -vx.
 CHOSEN = re.compile(r"-[lqsv]*x|--exitfirst|--maxfail")
+
+GROUPED = ("loadfile", "loadscope", "loadgroup")
 
 
 def install(config: pytest.Config, path: str) -> None:
@@ -30,10 +34,19 @@ def install(config: pytest.Config, path: str) -> None:
     tells = not worker or name == "gw0" or int(name.removeprefix("gw") or 0) >= worker["workercount"]
     selector = Selector(config, shard, record if tells else None, name)
     config.pluginmanager.register(selector, "thebes-selector")
+    if worker or not _distributes(config):  # the controller of xdist runs no test
+        if shard.measure_memory:
+            config.pluginmanager.register(MemoryMeter(), "thebes-memory")
+        config.pluginmanager.register(Guard(config, record, name, shard.test_limit), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
     else:
         config.pluginmanager.register(Recorder(config, record, clock, selector), "thebes-recorder")
+
+
+def _distributes(config: pytest.Config) -> bool:
+    """Is this the controller of xdist?"""
+    return getattr(config.option, "dist", "no") != "no" and bool(config.option.tx)
 
 
 def _refuse(config: pytest.Config, shard: Shard, record: Record) -> None:
@@ -61,5 +74,10 @@ def _adjust(config: pytest.Config, shard: Shard) -> None:
         option.maxfail = shard.maxfail
     elif not any(CHOSEN.match(str(given)) for given in config.invocation_params.args):
         option.maxfail = 0
+    if option.maxfail:
+        option.maxfail = max(1, option.maxfail - shard.failed_before)
+    if getattr(option, "dist", "no") in GROUPED and option.maxworkerrestart is None:
+        # With a worker that dies, xdist would lose or repeat tests of its groups; we run the rest anew instead.
+        option.maxworkerrestart = "0"
     if shard.marker:
         option.markexpr = f"({option.markexpr}) and ({shard.marker})" if option.markexpr else shard.marker

@@ -1,12 +1,15 @@
 """Records what happens to each test, as the process knows it that prints pytest's own report."""
 
+import subprocess
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from time import perf_counter, time
 from typing import Any
 
 import pytest
 
+from .aftermath import captured, count_oom_kills, how_it_died, phase_of, place_of, stacks, without_pytest
 from .discovery import versions
 from .record import RECORD_FAILED, Record, RecordError, bounded, quoted
 from .selector import Selector
@@ -73,6 +76,8 @@ class Recorder:
         self.record = record
         self.clock = clock
         self.selector = selector
+        self.folder = Path(config.option.thebes_shard).parent
+        self.oom_kills = count_oom_kills()
         self.open: dict[str, Attempt] = {}
         self.told_files: set[str] = set()
 
@@ -85,6 +90,7 @@ class Recorder:
             rootdir=str(config.rootpath),
             inipath=str(config.inipath) if config.inipath else None,
             plugins=versions(config),
+            maxfail=config.option.maxfail and config.option.maxfail + self.selector.shard.failed_before,
         )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -94,13 +100,6 @@ class Recorder:
         self.told_files.add(report.nodeid)  # every worker of xdist reports it
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
         self._put("file", file=file_key(report.nodeid), outcome=report.outcome, text=bounded(text))
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        try:
-            self.record.write(f'{{"kind":"start","id":{quoted(nodeid)},"at":{time():.6f}}}\n')
-        except RecordError as error:
-            _give_up(error)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
@@ -162,6 +161,7 @@ class Recorder:
             f'"durations":[{setup:.6f},{call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
             + (f',"fixtures":{fixtures:.6f}' if fixtures else "")
             + (f',"worker":{quoted(worker)}' if worker else "")
+            + (f',"memory":{memory}' if (memory := getattr(report, "thebes_memory", None)) else "")
             + (',"rerun":true}\n' if attempt.rerun else "}\n")
         )
 
@@ -182,8 +182,24 @@ class Recorder:
         )
 
     def _crash(self, report: pytest.TestReport, attempt: Attempt) -> None:
-        worker = getattr(getattr(report, "node", None), "gateway", None)
-        self.record.put("crash", id=report.nodeid, text=bounded(report.longreprtext), worker=getattr(worker, "id", ""))
+        gateway = getattr(getattr(report, "node", None), "gateway", None)
+        worker = getattr(gateway, "id", "")
+        died = _death(gateway, self.oom_kills) or report.longreprtext
+        told = stacks(self.folder, worker)
+        path, line = place_of(told)
+        self.record.put("crash", id=report.nodeid, text=bounded(died), worker=worker)
+        self.record.put(
+            "phase",
+            id=report.nodeid,
+            when=phase_of(told),
+            outcome="crashed",
+            text=bounded(without_pytest(told)),
+            message=died,
+            path=path,
+            line=line,
+            output={name: bounded(text, OUTPUT_LIMIT) for name, text in captured(self.folder, worker).items()},
+        )
+        report.worker_id = worker  # type: ignore[attr-defined]
         attempt.outcome = "crashed"
         attempt.at = attempt.at or time()
         self._end(report, attempt)
@@ -215,6 +231,17 @@ class Recorder:
 
 def _give_up(error: RecordError) -> None:
     pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
+
+
+def _death(gateway: Any, oom_kills: int) -> str:
+    """How the process of a worker of xdist ended; empty where that can't be told."""
+    process = getattr(getattr(gateway, "_io", None), "popen", None)
+    if not isinstance(process, subprocess.Popen):
+        return ""
+    try:
+        return how_it_died(process.wait(5), oom_kills)  # its pipe is closed, so it is gone or about to be
+    except subprocess.TimeoutExpired:
+        return ""
 
 
 def _is_rerun(report: Any) -> bool:

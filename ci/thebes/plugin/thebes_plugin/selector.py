@@ -1,8 +1,8 @@
 """Selects the tests of one shard, and records which there were to select from."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 import pytest
 
@@ -29,6 +29,7 @@ class Selector:
         self._seconds: dict[str, float] = {}
         self._began: tuple[str, float] | None = None
         self._before: list[tuple[pytest.Item, str]] = []
+        self._later: frozenset[str] = frozenset()
         self._groups = Groups(shard.markers)
 
     @pytest.hookimpl(tryfirst=True)
@@ -47,6 +48,10 @@ class Selector:
                 return None
             return pytest.CollectReport(collector.nodeid, "passed", None, [])
         self._seconds.setdefault(key, 0.0)
+        if key in self.shard.broken:
+            return pytest.CollectReport(collector.nodeid, "failed", self.shard.broken[key], [])
+        if self.record:
+            self.record.put("collecting", file=key, at=time(), worker=self.worker)
         self._began = (collector.nodeid, perf_counter())
         return None
 
@@ -69,9 +74,15 @@ class Selector:
                 )
         if self.shard.cuts:
             self._join()
+        names = {id(item): nodeid for item, nodeid in self._before}
         if self.shard.cuts or self._strangers:
-            names = {id(item): nodeid for item, nodeid in self._before}
-            self._drop_foreign(items, names)
+            self._drop(items, names, lambda test: not self._is_mine(test))
+        if self.shard.done:
+            self._drop(items, names, self.shard.done.__contains__)
+        if self.shard.one and items:
+            first = id(items[0])
+            self._later = frozenset(names.get(id(item), item.nodeid) for item in items if id(item) != first)
+            self._drop(items, names, self._later.__contains__)
 
     def _join(self) -> None:
         """Tests of a cut file that nobody knew go where their group is."""
@@ -83,15 +94,15 @@ class Selector:
         for file, groups in found.items():
             self.shard.cuts[file].join(groups)
 
-    def _drop_foreign(self, items: list[pytest.Item], names: dict[int, str]) -> None:
-        foreign: list[pytest.Item] = []
+    def _drop(self, items: list[pytest.Item], names: dict[int, str], other: Callable[[str], bool]) -> None:
+        """Take out the tests that `other` says are not for this session."""
         kept: list[pytest.Item] = []
+        gone: list[pytest.Item] = []
         for item in items:
-            file, _, test = names.get(id(item), item.nodeid).partition("::")
-            (kept if self._is_own(file, test) else foreign).append(item)
-        if foreign:
+            (gone if other(names.get(id(item), item.nodeid)) else kept).append(item)
+        if gone:
             items[:] = kept
-            self.config.hook.pytest_deselected(items=foreign)
+            self.config.hook.pytest_deselected(items=gone)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -129,6 +140,7 @@ class Selector:
             )
         left = {id(item) for item in selected}
         gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]
+        gone = [nodeid for nodeid in gone if nodeid not in self.shard.done and nodeid not in self._later]
         if gone:
             record.put("deselected", ids=gone, worker=self.worker)
         renamed = {item.nodeid: names[id(item)] for item in selected if names.get(id(item), item.nodeid) != item.nodeid}

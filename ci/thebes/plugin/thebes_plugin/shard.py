@@ -19,15 +19,22 @@ class Shard:
         self.claims: dict[str, list[str]] = instructions["claims"]
         self.marker: str | None = instructions["marker"]
         self.maxfail: int | None = instructions["maxfail"]
+        self.test_limit: float | None = instructions["test_limit"]
+        self.done = frozenset(instructions["done"])
+        self.failed_before: int = instructions["failed_before"]
+        self.broken: dict[str, str] = instructions["broken"]
         self.index: int = instructions["index"]
         self.of: int = instructions["of"]
         self.known = frozenset(instructions["known"])
-        self.whole = frozenset(instructions["whole"])
+        self.measure_memory: bool = instructions["measure_memory"]
+        self.only: str | None = instructions["only"]
+        self.one: bool = instructions["one"]
+        self.finished = frozenset(instructions["finished"])
+        self.whole = frozenset(file for file in instructions["whole"] if self._wants(file))
         self.markers = tuple(name.removeprefix("@") for name in instructions["together"] if name.startswith("@"))
         classes = "class" in instructions["together"]
-        self.cuts = {
-            file: Cut(file, pieces, whole_classes=classes) for file, (_, pieces) in instructions["cut"].items()
-        }
+        cuts = {file: pieces for file, (_, pieces) in instructions["cut"].items() if self._wants(file)}
+        self.cuts = {file: Cut(file, pieces, whole_classes=classes) for file, pieces in cuts.items()}
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
     def foreign_paths(self) -> frozenset[str]:
@@ -38,9 +45,13 @@ class Shard:
         """Does this shard collect `file`? One that no shard was given goes by its hash within its gate."""
         if file in self.whole or file in self.cuts:
             return True
-        if file in self.known:
+        if file in self.known or not self._wants(file):
             return False
         return self._gate_of(path) == self.gate and stable_hash(file, self.of) == self.index
+
+    def _wants(self, file: str) -> bool:
+        """Is `file` one for this session? An earlier one may have finished it, another be meant for it."""
+        return file not in self.finished and self.only in {None, file}
 
     def runs(self, file: str, test: str) -> bool:
         cut = self.cuts.get(file)

@@ -56,6 +56,7 @@ function told(text) {
 }
 
 function reproduction(command) {
+  if (!command) return [];
   return [el("h3", {}, "Reproduce"), el("div", { class: "command" }, el("pre", {}, command), copyButton(command))];
 }
 

@@ -8,14 +8,16 @@ const VIEWS = [
   { name: "flaky", title: "Reruns", draw: flakyView, size: (run) => run.attemptsOf.size, filters: true },
   { name: "skips", title: "Skips", draw: skipsView, size: (run) => run.skips.length, filters: true },
   { name: "findings", title: "Findings", draw: findingsView, size: (run) => run.findings.length, filters: true },
-  { name: "coverage", title: "Coverage", draw: coverageView, size: (run) => run.coverage.length && null },
+  { name: "coverage", title: "Coverage", draw: coverageView, size: (run) => (run.coverage.length || run.sources.length) && null, filters: ["q", "gate", "suite", "file"] },
+  { name: "benchmarks", title: "Benchmarks", draw: benchmarksView, size: (run) => run.benchmarks.length, filters: ["q", "gate", "suite", "file"] },
   { name: "memory", title: "Memory", draw: memoryView, size: (run) => run.samples.length && null, filters: true },
 ];
 
 class Page {
   constructor(run) {
     this.run = run;
-    this.views = VIEWS.filter((view) => view.always || view.size(run) !== 0);
+    const { only } = document.body.dataset;
+    this.views = VIEWS.filter((view) => (only ? view.name === only : view.always || view.size(run) !== 0));
     this.rows = null;
     this.filters();
     this.bar();
@@ -53,7 +55,7 @@ class Page {
   show() {
     const before = this.state;
     this.state = readState();
-    this.view = this.views.find((view) => view.name === this.state.view) || this.views[VIEWS[0].size(this.run) ? 0 : 1];
+    this.view = this.views.find((view) => view.name === this.state.view) || this.views[VIEWS[0].size(this.run) || this.views.length === 1 ? 0 : 1];
     this.state.view = this.view.name;
     const same = before && address(before, { open: "" }) === address(this.state, { open: "" });
     if (!same) this.draw();
@@ -89,7 +91,7 @@ class Page {
     const link = (view) => {
       const size = view.size(this.run);
       const current = view === this.view ? "page" : null;
-      const kept = { ...this.state, sort: "", open: "" };
+      const kept = { ...this.state, ...Object.fromEntries(PLACE.map((key) => [key, ""])) };
       return el("a", { href: address(kept, { view: view.name }), "aria-current": current }, view.title, size ? el("span", { class: "n" }, number.format(size)) : null);
     };
     const strip = byId("tabs");
@@ -155,13 +157,15 @@ class Page {
 
   fillFilters() {
     const form = byId("filters");
-    form.hidden = !this.view.filters;
+    const { filters } = this.view;
+    form.hidden = !filters || Boolean(this.state.source && filters.length);
+    for (const label of form.querySelectorAll("label")) label.hidden = Array.isArray(filters) && !filters.includes(label.querySelector("[name], #q").name || "q");
     for (const field of form.querySelectorAll("select[name], input[name]")) {
       if (field !== document.activeElement) field.value = this.state[field.name];
       if (field.tagName === "SELECT" && field.value !== this.state[field.name]) field.value = "";
     }
     if (byId("q") !== document.activeElement) byId("q").value = this.state.q;
-    byId("clear").hidden = !KEYS.some((key) => key !== "open" && key !== "sort" && this.state[key]);
+    byId("clear").hidden = !KEYS.some((key) => !PLACE.includes(key) && this.state[key]);
   }
 
   key(event) {
@@ -174,7 +178,7 @@ class Page {
     if (this.dialog.open) return;
     const digit = Number(event.key);
     const actions = { "/": () => byId("q").focus(), j: () => this.move(1), k: () => this.move(-1), "?": () => this.help(), c: () => this.clear() };
-    if (digit >= 1 && digit <= this.views.length) this.go({ view: this.views[digit - 1].name, sort: "" });
+    if (digit >= 1 && digit <= this.views.length) this.go({ ...Object.fromEntries(PLACE.map((key) => [key, ""])), view: this.views[digit - 1].name });
     else if (actions[event.key]) actions[event.key]();
     else return;
     event.preventDefault();

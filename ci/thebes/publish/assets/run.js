@@ -81,9 +81,11 @@ class Run {
   }
 
   command(row) {
-    const [, , python, services, , root] = this.suite(row);
-    const into = root && root !== "." ? `cd ${quoted(root)} && ` : "";
-    return `${into}python${python} -m pytest ${quoted(this.id(row))}${services ? `  # with ${services}` : ""}`;
+    const [, , , services, , , command] = this.suite(row);
+    const task = this.taskOf.get(this.taskNames[this.task[row]]);
+    // Another tool's test: there is no command for it alone.
+    if (task && ["check", "results"].includes(task[2])) return JSON.parse(task[13]).map(quoted).join(" ");
+    return `${command} ${quoted(this.id(row))}${services ? `  # with ${services}` : ""}`;
   }
 
   /** What is searched: id, and for failures the message, in lower case. Made once, when first needed. */

@@ -1,6 +1,8 @@
 // What is shown, kept in the part of the address after #: "#tests?q=login&outcome=failed". Links and Back just work.
 
-const KEYS = ["q", "outcome", "gate", "suite", "shard", "file", "owner", "sort", "open"];
+const KEYS = ["q", "outcome", "gate", "suite", "shard", "file", "owner", "sort", "open", "source", "line"];
+// Part of the place, not a filter: another view starts without them.
+const PLACE = ["sort", "open", "source", "line"];
 
 function readState() {
   const [view, query] = location.hash.slice(1).split("?");

@@ -1,4 +1,4 @@
-// Slow tests and files, flaky tests, skips, findings, coverage, memory.
+// Slow tests and files, flaky tests, skips, findings.
 
 function table(headings, rows) {
   return el(
@@ -180,19 +180,4 @@ function findingsView(page, parent) {
       cell(task, "quiet"),
     );
   moreRows(left, 200, line, body, parent);
-}
-
-function coverageView(page, parent) {
-  page.status("");
-  const rows = page.run.coverage.map(([project, gate, percent, text]) =>
-    el(
-      "tr",
-      {},
-      cell(project === "." ? "this project" : project),
-      cell(gate || "all gates together"),
-      cell(percent === null ? text || "can't be told" : `${percent.toFixed(2)} %`, "num"),
-      percent === null ? cell("") : meter(percent / 100, percent < 50),
-    ),
-  );
-  parent.append(table(["Project", "Gate", "#Coverage", ""], rows));
 }

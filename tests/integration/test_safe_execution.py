@@ -1,0 +1,270 @@
+"""Tests that crash, hang or never let go: each costs itself and nothing else, and is named with its cause."""
+
+import pytest
+
+from support.project import Project
+
+CRASHES = """
+    import ctypes, os, signal
+    def test_before(): pass
+    def test_segfault():
+        print("about to read")
+        os.write(2, b"said from C")
+        ctypes.string_at(0)
+    def test_abort(): os.abort()
+    def test_leaves(): os._exit(0)
+    def test_is_killed(): os.kill(os.getpid(), signal.SIGKILL)
+    def test_after(): pass
+"""
+# Code that neither answers signals nor gives the interpreter's lock back: a mutex, locked twice.
+HANGS = """
+    import asyncio, ctypes, pytest, threading
+    def test_loop():
+        while True: pass
+    def test_in_c():
+        mutex = ctypes.create_string_buffer(64)
+        lock = ctypes.PyDLL(None).pthread_mutex_lock
+        lock(mutex), lock(mutex)
+    async def waits_for_ever():
+        await asyncio.Event().wait()
+    def test_tasks():
+        async def main():
+            await asyncio.create_task(waits_for_ever())
+        asyncio.run(main())
+    @pytest.fixture
+    def endless():
+        threading.Event().wait()
+    def test_fixture(endless): pass
+    @pytest.fixture
+    def endless_teardown():
+        yield
+        threading.Event().wait()
+    def test_teardown(endless_teardown): pass
+    def test_between(): pass
+    @pytest.mark.timeout(0)
+    def test_unlimited():
+        threading.Event().wait(2)
+"""
+QUIET = ("-p", "no:randomly", "-p", "no:timeout", "-W", "ignore::pytest.PytestUnknownMarkWarning")
+
+
+def phases(project: Project) -> dict[str, tuple[str, str, str, str]]:
+    """Phase, message, text and output of every test that did not plainly pass, by the test's own name."""
+    rows = project.query("SELECT id, phase, message, text, output FROM phase WHERE decides")
+    found = {test.partition("::")[2]: (when, message, text, output) for test, when, message, text, output in rows}
+    assert len(found) == len(rows), "a test has several phases"
+    return found
+
+
+@pytest.mark.parametrize(
+    "options", [["--workers", "0"], ["--workers", "2"], ["--workers", "2", "--", "--dist", "loadfile"]]
+)
+def test_crashes_cost_only_themselves(project: Project, options: list[str]) -> None:
+    project.write(
+        {"tests/test_a.py": CRASHES, "tests/test_b.py": "def test_other(): pass\ndef test_fails(): assert 0\n"}
+    )
+    more = ["-p", "no:randomly"] if "--" in options else ["--", "-p", "no:randomly"]
+    assert project.run("--shards", "1", *options, *more).exit == 1
+    outcomes = {test.partition("::")[2]: outcome for test, outcome in project.outcomes().items()}
+    crashed = {"test_segfault", "test_abort", "test_leaves", "test_is_killed"}
+    assert {test for test, outcome in outcomes.items() if outcome == "crashed"} == crashed
+    assert {test for test, outcome in outcomes.items() if outcome == "failed"} == {"test_fails"}
+    assert {test for test, outcome in outcomes.items() if outcome == "passed"} == {
+        "test_before",
+        "test_after",
+        "test_other",
+    }
+    told = phases(project)
+    assert {test: told[test][1] for test in crashed} == {
+        "test_segfault": "signal 11 (SIGSEGV)",
+        "test_abort": "signal 6 (SIGABRT)",
+        "test_leaves": "the process ended with exit code 0",
+        "test_is_killed": "signal 9 (SIGKILL)",
+    }
+    _, _, stacks, output = told["test_segfault"]
+    assert "in test_segfault" in stacks
+    assert "frames of pytest" in stacks
+    assert "about to read" in output
+    assert "said from C" in output
+    assert {path.name for path in project.out.glob("thebes-*/*")} == {"record.jsonl", "output.log", "shard.json"}
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_hangs_cost_only_themselves(project: Project, workers: str) -> None:
+    project.write({"tests/test_a.py": HANGS})
+    assert project.run("--shards", "1", "--workers", workers, "--test-limit", "1s", "--", *QUIET).exit == 1
+    outcomes = {test.partition("::")[2]: outcome for test, outcome in project.outcomes().items()}
+    assert outcomes == {
+        **dict.fromkeys(("test_loop", "test_in_c", "test_tasks", "test_fixture", "test_teardown"), "failed"),
+        **dict.fromkeys(("test_between", "test_unlimited"), "passed"),
+    }
+    told = phases(project)
+    assert {test: when for test, (when, *_) in told.items()} == {
+        "test_loop": "call",
+        "test_in_c": "call",
+        "test_tasks": "call",
+        "test_fixture": "setup",
+        "test_teardown": "teardown",
+    }
+    for test, (_, message, text, _) in told.items():
+        assert message.startswith("still running after "), test
+        assert message.endswith(", limit 1 s"), test
+        assert (test if told[test][0] == "call" else "endless") in text
+    assert "coro=<waits_for_ever()" in told["test_tasks"][2]
+    assert set(project.reasons()) == {"test-failed"}
+
+
+def test_limits_by_marker_gate_and_project(project: Project) -> None:
+    """Each wins over the next; pytest-timeout, where it is there, has the first word."""
+    project.write(
+        {
+            "pyproject.toml": """
+            [tool.thebes]
+            test-limit = "none"
+            [tool.thebes.gates.integration]
+            test-limit = "1s"
+            """,
+            "tests/unit/test_a.py": """
+            import time, pytest
+            @pytest.mark.timeout(0.3)
+            def test_marked(): time.sleep(60)
+            def test_free(): time.sleep(1.5)
+            """,
+            "tests/integration/test_b.py": "import time\ndef test_slow(): time.sleep(60)\ndef test_fast(): pass\n",
+        }
+    )
+    assert project.run("--shards", "1", "--jobs", "2").exit == 1
+    assert project.outcomes() == {
+        "tests/unit/test_a.py::test_marked": "failed",
+        "tests/unit/test_a.py::test_free": "passed",
+        "tests/integration/test_b.py::test_slow": "failed",
+        "tests/integration/test_b.py::test_fast": "passed",
+    }
+    told = phases(project)
+    assert "from pytest-timeout" in told["test_marked"][1]
+    assert "limit 1 s" in told["test_slow"][1]
+
+
+def test_pytest_timeout_that_cannot_end_a_test_is_helped(project: Project) -> None:
+    """Its signal does not reach code that holds the interpreter's lock."""
+    body = HANGS.partition("async def")[0].replace("def test_in_c", "@pytest.mark.timeout(0.5)\n    def test_in_c")
+    project.write({"tests/test_a.py": body.replace("while True: pass", "pass")})
+    assert project.run("--", "-p", "no:randomly").exit == 1
+    assert project.outcomes() == {"tests/test_a.py::test_loop": "passed", "tests/test_a.py::test_in_c": "failed"}
+    assert phases(project)["test_in_c"][1].endswith("limit 5.5 s")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_files_whose_import_crashes_or_hangs(project: Project, workers: str) -> None:
+    project.write(
+        {
+            "pyproject.toml": '[tool.thebes]\ncollect-limit = "4s"\n',
+            "tests/test_a.py": "def test_it(): pass\n",
+            "tests/test_b.py": "import os\nos._exit(3)\ndef test_it(): pass\n",
+            "tests/test_c.py": "import threading\nthreading.Event().wait()\ndef test_it(): pass\n",
+            "tests/test_d.py": "def test_it(): pass\n",
+        }
+    )
+    assert project.run("--shards", "1", "--workers", workers).exit == 1
+    assert project.outcomes() == {"tests/test_a.py::test_it": "passed", "tests/test_d.py::test_it": "passed"}
+    files = dict(project.query("SELECT file, text FROM file WHERE outcome = 'failed'"))
+    assert files.keys() == {"tests/test_b.py", "tests/test_c.py"}
+    assert "while this file was being imported" in files["tests/test_b.py"]
+    assert 'test_c.py", line 2 in <module>' in files["tests/test_c.py"]
+    assert len(project.reasons()["collection-failed"]) == 2
+
+
+def test_a_crash_counts_for_maxfail(project: Project) -> None:
+    """Asked to stop at the first failure, nothing is started anew."""
+    project.write({"tests/test_a.py": CRASHES})
+    assert project.run("--", "-x", "-p", "no:randomly").exit == 1
+    outcomes = list(project.outcomes().values())
+    assert sorted(outcomes) == ["cancelled"] * 4 + ["crashed", "passed"]
+
+
+def test_a_test_that_is_run_again_has_its_limit_for_each_attempt(project: Project) -> None:
+    project.write(
+        {
+            "pytest.ini": "[pytest]\naddopts = --reruns 1\n",
+            "tests/test_a.py": """
+            import time
+            attempts = []
+            def test_slow_twice():
+                attempts.append(1)
+                time.sleep(1.2)
+                assert len(attempts) > 1
+            """,
+        }
+    )
+    assert project.run("--test-limit", "2s").exit == 0
+    assert project.reasons()["test-flaky"] == ["tests/test_a.py::test_slow_twice"]
+
+
+MEMORY = """
+    import subprocess, sys
+    kept = []
+    def test_small(): pass
+    def test_peak():
+        block = bytearray(100 << 20)
+        del block
+    def test_keeps(): kept.append(bytearray(40 << 20))
+    def test_eats():
+        while True: kept.append(bytearray(1 << 20))
+    def test_child_eats():
+        subprocess.run([sys.executable, "-c", "kept = []\\nwhile True: kept.append(bytearray(1 << 20))"])
+    def test_after(): pass
+"""
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_memory_limit(project: Project, workers: str) -> None:
+    project.write({"tests/test_a.py": MEMORY})
+    options = ("--shards", "1", "--workers", workers, "--memory-limit", "512MiB")
+    assert project.run(*options, "--", "-p", "no:randomly").exit == 1
+    outcomes = {test.partition("::")[2]: outcome for test, outcome in project.outcomes().items()}
+    assert {test for test, outcome in outcomes.items() if outcome == "failed"} == {"test_eats", "test_child_eats"}
+    assert sorted(outcomes.values()) == ["failed"] * 2 + ["passed"] * 4
+    for when, message, *_ in phases(project).values():
+        assert when == "call"
+        assert message.startswith("used 5")
+        assert ", limit 512 MiB; " in message
+    rows = project.query("SELECT id, peak, growth FROM test WHERE peak IS NOT NULL")
+    memory = {test.partition("::")[2]: (peak, growth) for test, peak, growth in rows}
+    assert memory.keys() == {"test_small", "test_peak", "test_keeps", "test_after"}
+    assert memory["test_peak"][0] - memory["test_small"][0] > 95 * MIB
+    assert memory["test_peak"][1] < 10 * MIB
+    assert memory["test_keeps"][1] > 35 * MIB
+    assert all(size > MIB for (size,) in project.query("SELECT memory FROM sample"))
+
+
+STATE = """
+    import os, {other}
+    seen = []
+    def test_first(): seen.append(1)
+    def test_second():
+        seen.append(1)
+        assert len(seen) == {expected}
+    def test_dies(): os._exit(0)
+    def test_third(): pass
+"""
+
+
+@pytest.mark.parametrize(("isolate", "expected"), [("module", 2), ("test", 1)])
+def test_isolation(project: Project, isolate: str, expected: int) -> None:
+    """Modules of other files are not there, and with `test` neither is what other tests did."""
+    other = "sys; assert 'test_b' not in sys.modules"
+    project.write(
+        {
+            "tests/test_a.py": STATE.format(other=other, expected=expected),
+            "tests/test_b.py": STATE.format(other="sys; assert 'test_a' not in sys.modules", expected=expected),
+        }
+    )
+    assert project.run("--shards", "1", "--isolate", isolate, "--workers", "0", "--", "-p", "no:randomly").exit == 1
+    outcomes = project.outcomes()
+    assert {test for test, outcome in outcomes.items() if outcome == "crashed"} == {
+        "tests/test_a.py::test_dies",
+        "tests/test_b.py::test_dies",
+    }
+    assert sorted(outcomes.values()) == ["crashed"] * 2 + ["passed"] * 6
+    assert set(project.reasons()) == {"test-crashed"}
