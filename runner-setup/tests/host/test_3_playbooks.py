@@ -150,8 +150,9 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         """The list is the log."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy() -> Iterator[str]:
+    """It lives until the runner behind it is removed, too."""
     server = http.server.ThreadingHTTPServer((os.environ["GATEWAY"], 0), Proxy)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
