@@ -54,6 +54,7 @@ stop_engine() {
   for process in "${FAKE:-}" "${REGISTRY:-}" "$ENGINE"; do
     [ -n "$process" ] && kill "$process" && wait "$process"
   done
+  umount "$CACHE"/exec/netns/* 2>/dev/null # left by containers of the host's network
   for table in filter nat; do
     iptables --table "$table" --list-rules | sed -n "s/^-A \(.*\(-[io] $BRIDGE \|-s ${GATEWAY%.*}.0\/24 \).*\)/--delete \1/p" |
       while read -r rule; do

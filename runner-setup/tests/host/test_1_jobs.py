@@ -182,7 +182,7 @@ def testcontainers(host: Host) -> Iterator[str]:
 def test_testcontainers(jobs: Jobs, testcontainers: str) -> None:
     """Its helper container mounts the usual socket, and removes what a killed test left behind."""
     # The library takes a machine that is a container itself for the inside of one of its containers.
-    environment = f"PYTHONPATH={testcontainers} TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1"
+    environment = f"PYTHONPATH={testcontainers} TESTCONTAINERS_CONNECTION_MODE=docker_host TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1"
     left = (
         "docker ps --all --quiet --filter label=org.testcontainers.session-id --filter ancestor=thebes-small"
     )
@@ -297,10 +297,10 @@ def test_metadata_addresses_are_blocked_for_jobs_and_containers(
         job = jobs.run(
             f'! python3 -c "{probe}"',
             "systemd-run --user --wait --pipe sh -c '! curl -sf -m 3 http://169.254.169.254/hostname'",
-            "! docker run --rm thebes-small wget -q -T 3 -O - http://169.254.169.254/hostname",
-            "! docker run --rm --network host thebes-small wget -q -T 3 -O - http://169.254.169.254/hostname",
+            "! docker run --rm thebes-small nc -w 3 169.254.169.254 80 </dev/null",
+            "! docker run --rm --network host thebes-small nc -w 3 169.254.169.254 80 </dev/null",
             # The control: a container does reach an address that is not blocked.
-            f"docker run --rm thebes-small wget -q -T 5 -O - {github.url}/api/v3/meta",
+            f"docker run --rm thebes-small nc -w 10 {os.environ['GATEWAY']} 8443 </dev/null",
         )
         assert job["conclusion"] == "success", job["log"]
     finally:
