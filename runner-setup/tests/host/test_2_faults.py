@@ -43,8 +43,8 @@ def test_a_job_that_ignores_the_interrupt_is_killed_whole(
 ) -> None:
     """It hides as well: ignores signals, renames itself, moves into a service of its own."""
     hide = 'exec -a kworker python3 -c "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(300)"'
-    with host.limits(job_limit=8, upload_grace=2):
-        job = jobs.submit("systemd-run --user --unit=away sleep 4325", f"trap '' INT TERM; ({hide})")
+    with host.limits(job_limit=10, upload_grace=2):
+        job = jobs.submit(f"trap '' INT TERM; systemd-run --user --unit=away sleep 4325; ({hide})")
         state = jobs.started(job)
         before = state["runner"]
         instance = before.split("-")[2]
