@@ -92,13 +92,22 @@ class Jobs:
     def __init__(self, github: GitHub, host: Host) -> None:
         self.github = github
         self.host = host
+        self.submitted: list[str] = []
+
+    def end_all(self) -> None:
+        """Jobs that a failed test left behind must not keep the runners from the next."""
+        for job in self.submitted:
+            if (state := self.state(job))["status"] == "in_progress":
+                instance = state["runner"].split("-")[2]
+                self.host.run(f"systemctl kill --signal=KILL thebes-job@{instance}")
 
     def submit(self, *steps: str | dict[str, Any], labels: tuple[str, ...] = (), **values: object) -> str:
         """Queue a job of shell steps; its id. Private, not from a fork, unless told otherwise."""
         made = [{"run": step} if isinstance(step, str) else step for step in steps]
         event = {"repository": {"id": 1, "private": True}}
         body = {"steps": made, "labels": list(labels), "repository": "acme/product", "event": event, **values}
-        return str(self.github.call("jobs", body)["id"])
+        self.submitted.append(str(self.github.call("jobs", body)["id"]))
+        return self.submitted[-1]
 
     def state(self, job: str) -> dict[str, Any]:
         return dict(self.github.call(f"jobs/{job}"))
@@ -135,12 +144,14 @@ def host() -> Host:
 
 
 @pytest.fixture
-def jobs(github: GitHub, host: Host) -> Jobs:
+def jobs(github: GitHub, host: Host) -> Iterator[Jobs]:
     """A runner is idle (the other may still be cleaning up), nothing broken on purpose."""
     github.call("faults", [])
     github.call("set", {"private": True, "group_public": False})
     wait_for(lambda: github.ready(""), "a runner is online and idle")
-    return Jobs(github, host)
+    jobs = Jobs(github, host)
+    yield jobs
+    jobs.end_all()
 
 
 @pytest.fixture
