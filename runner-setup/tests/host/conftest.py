@@ -99,7 +99,8 @@ class Jobs:
         for job in self.submitted:
             if (state := self.state(job))["status"] == "in_progress":
                 instance = state["runner"].split("-")[2]
-                self.host.run(f"systemctl kill --signal=KILL thebes-job@{instance}")
+                if self.host.health(instance)["runner_name"] == state["runner"]:
+                    self.host.run(f"systemctl kill --signal=KILL thebes-job@{instance}")
 
     def submit(self, *steps: str | dict[str, Any], labels: tuple[str, ...] = (), **values: object) -> str:
         """Queue a job of shell steps; its id. Private, not from a fork, unless told otherwise."""
