@@ -109,14 +109,15 @@ def test_kill_9_of_the_supervisor_spares_the_job(
 
 @pytest.fixture
 def small_disk(host: Host, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runner a on a file system of `request.param` MiB of its own; runner b and the guard rest."""
+    """Runner a on a file system of `request.param` MiB of its own; runner b and the disk guard rest."""
     folder = "/srv/thebes-runner/thebes-a"
-    host.run("systemctl stop thebes-runner@a thebes-runner@b thebes-watchdog")
-    host.run(f"mount -t tmpfs -o size={request.param}M,mode=750,gid=$(id -g thebes-a) small {folder}")
-    host.run("systemctl start thebes-runner@a")
-    yield
-    host.run(f"systemctl stop thebes-runner@a; umount {folder}")
-    host.run("systemctl start thebes-runner@a thebes-runner@b thebes-watchdog")
+    with host.limits(disk_min_mib=0):
+        host.run("systemctl stop thebes-runner@a thebes-runner@b")
+        host.run(f"mount -t tmpfs -o size={request.param}M,mode=750,gid=$(id -g thebes-a) small {folder}")
+        host.run("systemctl start thebes-runner@a")
+        yield
+        host.run(f"systemctl stop thebes-runner@a; umount {folder}")
+        host.run("systemctl start thebes-runner@a thebes-runner@b")
 
 
 @pytest.mark.parametrize("small_disk", [200], indirect=True)
