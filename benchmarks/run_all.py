@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("plugin_cost.py", "collection.py", "merging.py", "publishing.py", "planning.py")
+BENCHMARKS = (
+    *("plugin_cost.py", "collection.py", "merging.py", "publishing.py", "covering.py", "planning.py"),
+    "services.py",
+)
 
 
 def startup() -> str:

@@ -31,13 +31,14 @@ T = TypeVar("T", bound=Section)
 class GateConfig(Section, frozen=True, kw_only=True):
     """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
     `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
-    suite of its own."""
+    suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
     coverage: float | None = None
     changed_coverage: float | None = None
     checks: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
     test_limit: str | None = None
     services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
@@ -75,6 +76,17 @@ class Quarantine(Section, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Baseline(Section, frozen=True, kw_only=True):
+    """Findings that are known and do not fail a check until `expires`: those of `rule` in files that `file`, a glob,
+    matches; findings without a file are matched by an empty one."""
+
+    rule: str
+    file: str
+    owner: str
+    expires: dt.date
+    reason: str = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything that can be configured. Durations stand as in `target = "2m"`."""
 
@@ -98,6 +110,7 @@ class Config(Section, frozen=True, kw_only=True):
     gates: dict[str, GateConfig] = {}
     services: dict[str, ServiceConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
+    baseline: tuple[Baseline, ...] = ()
     history: str | None = None
     plan: PlanConfig = PlanConfig()
     max_tasks: int = 256
@@ -158,9 +171,10 @@ def _refuse_unknown(table: Any, where: str) -> None:
     for name, service in services.items():
         _known_keys(service, ServiceConfig, f"{where}.services.{name}")
     _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
-    entries = table.get("quarantine", [])
-    for entry in entries if isinstance(entries, list) else ():
-        _known_keys(entry, Quarantine, f"{where}.quarantine")
+    for name, kind in (("quarantine", Quarantine), ("baseline", Baseline)):
+        entries = table.get(name, [])
+        for entry in entries if isinstance(entries, list) else ():
+            _known_keys(entry, kind, f"{where}.{name}")
 
 
 def _known_keys(table: Any, kind: type[Section], where: str) -> None:

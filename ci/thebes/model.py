@@ -90,8 +90,9 @@ class Piece(Value, frozen=True, kw_only=True):
 class Project(Value, frozen=True, kw_only=True):
     """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders.
     `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent;
-    `parallel`: they start xdist workers. `together`: what stays in one shard although no past run knows it: "class",
-    "@marker"."""
+    `parallel`: they start xdist workers; `dist`: how these share the work. `grouped`: past runs know groups of tests
+    that belong together. `worker_memory`: the most bytes that a worker used in past runs; 0: unknown. `together`: what
+    stays in one shard although no past run knows it: "class", "@marker"."""
 
     path: str
     rootdir: str
@@ -101,6 +102,9 @@ class Project(Value, frozen=True, kw_only=True):
     measured: bool = False
     fail_under: float | None = None
     parallel: bool = False
+    dist: str = "no"
+    grouped: bool = False
+    worker_memory: int = 0
     together: tuple[str, ...] = ()
 
 

@@ -39,6 +39,17 @@ def file_at(folder: Path, reference: str, name: str) -> str | None:
     return git(folder, "show", f"{reference}:./{name}")
 
 
+def changed(folder: Path, base: str) -> list[str]:
+    """Files that differ between a commit and what is checked out, relative to `folder`; a renamed one under both
+    names. InputError: no such commit."""
+    found = None
+    if not base.startswith("-"):
+        found = git(folder, "diff", "-z", "--relative", "--no-renames", "--name-only", f"{base}...HEAD", "--")
+    if found is None:
+        raise InputError(f"--base {base}: can't be compared with what is checked out; is the history fetched?")
+    return [name for name in found.split("\0") if name]
+
+
 def renames(folder: Path, since: str) -> dict[str, str]:
     """Old path → new path of files below `folder` (both relative to it), between a commit and what is checked out.
     Empty where git does not have the commit, as in a shallow clone."""

@@ -66,11 +66,19 @@ class Run:
             text = f"exit code {exit_code}"
             self.add("problem", "check-failed", "quality", "quality", name, " ".join(command), text)
 
-    def test(self, test: str, outcome: str = "passed", *, suite: str = SUITE, flaky: int = 0) -> None:
+    def test(
+        self,
+        test: str,
+        outcome: str = "passed",
+        *,
+        suite: str = SUITE,
+        flaky: int = 0,
+        memory: tuple[int | None, int | None] = (None, None),
+    ) -> None:
         file = test.partition("::")[0]
         spent = (0.001, 0.25, 0.002, 0.0)
         attempts = 1 + flaky
-        self.add("test", suite, test, file, f"{suite}-1of1", outcome, *spent, 1001.0, "", attempts, flaky)
+        self.add("test", suite, test, file, f"{suite}-1of1", outcome, *spent, 1001.0, "", attempts, flaky, *memory)
 
     def phase(
         self,

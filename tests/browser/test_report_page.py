@@ -39,6 +39,9 @@ def some_run() -> Run:
     run.coverage("unit", 87.5)
     for second in range(10):
         run.add("sample", TASK, "", 1000.0 + second, 50_000_000 + second * 1_000_000, second / 2)
+    for number in range(6):
+        run.test(f"tests/test_grows.py::test_{number}", memory=((300 + number) << 20, 3 << 20))
+        run.test(f"tests/test_keeps.py::test_{number}", memory=(90 << 20, (70 << 20) * (number == 2)))
     return run
 
 
@@ -72,9 +75,9 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
     tab = report(some_run(), owners=OWNERS)
     page = tab.page
     page.get_by_role("link", name="Tests").click()
-    expect(page.locator("#status")).to_contain_text("207 tests of 207")
+    expect(page.locator("#status")).to_contain_text("219 tests of 219")
     page.get_by_label("Search").fill("LOGIN [1]")
-    expect(page.locator("#status")).to_contain_text("1 test of 207")
+    expect(page.locator("#status")).to_contain_text("1 test of 219")
     assert "q=LOGIN+[1]" in tab.address()
     page.get_by_label("Search").fill("expired")  # a message
     expect(page.locator(".row")).to_have_count(3)
@@ -83,7 +86,7 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
     expect(page.locator(".row")).to_have_count(1)
     page.locator("select[name=outcome]").select_option("")
     page.locator("select[name=owner]").select_option("@web")
-    expect(page.locator("#status")).to_contain_text("3 tests of 207")
+    expect(page.locator("#status")).to_contain_text("3 tests of 219")
     page.locator("input[name=file]").fill("nothing-like-this")
     expect(page.locator("#view")).to_contain_text("No test fits these filters.")
 
@@ -92,8 +95,8 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
     ("fragment", "count"),
     [
         ("gate=integration", 1),
-        ("suite=unit-py3.12", 206),
-        (f"shard={TASK}", 206),
+        ("suite=unit-py3.12", 218),
+        (f"shard={TASK}", 218),
         ("outcome=failed", 5),
         ("outcome=flaky", 1),
         ("file=test_login", 3),
@@ -105,7 +108,7 @@ def test_search_and_filters_live_in_the_address(report: Reports) -> None:
 def test_a_link_shows_what_was_shown(report: Reports, fragment: str, count: int) -> None:
     tab = report(some_run(), owners=OWNERS)
     tab.open(f"#tests?{fragment}")
-    expect(tab.page.locator("#status")).to_contain_text(re.compile(rf"^{count} tests? of 207"))
+    expect(tab.page.locator("#status")).to_contain_text(re.compile(rf"^{count} tests? of 219"))
 
 
 def test_back_goes_back(report: Reports) -> None:
@@ -146,7 +149,7 @@ def test_everything_works_by_keyboard(report: Reports) -> None:
     expect(tab.page.locator("dialog h2")).to_have_text("tests/test_login.py::test_login[1]")
     keys.press("Escape")
     keys.press("c")
-    expect(tab.page.locator("#status")).to_contain_text("207 tests of 207")
+    expect(tab.page.locator("#status")).to_contain_text("219 tests of 219")
     for _ in range(60):
         keys.press("j")
     expect(tab.page.locator(".row:focus")).to_have_attribute("aria-rowindex", "60")
@@ -164,6 +167,8 @@ def test_everything_works_by_keyboard(report: Reports) -> None:
         ("findings", "src/app/db.py:3"),
         ("coverage", "87.50 %"),
         ("memory", "56 MiB"),
+        ("memory", "Left behindTestGrowthtests/test_keeps.py::test_2 unit-py3.1270 MiB"),
+        ("memory", "tests/test_grows.py18 MiB6 of 6"),
     ],
 )
 @pytest.mark.parametrize("width", [390, 1280])

@@ -58,7 +58,9 @@ def measure(folder: Path, scripts: Mapping[str, str], *options: str, root: Path 
         own.mkdir(parents=True)
         (own / "script.py").write_text(script, "utf-8")
         command = [sys.executable, "-m", "coverage", "run", f"--data-file={own / '.coverage'}", *options]
-        subprocess.run([*command, str(own / "script.py")], check=True, capture_output=True, cwd=root or folder)
+        where = root or folder
+        environment = {**os.environ, "PYTHONPATH": str(where)}
+        subprocess.run([*command, str(own / "script.py")], check=True, capture_output=True, cwd=where, env=environment)
         left[f"{name}-1of1"] = Left(own, str(root or folder))
     return left
 
@@ -239,6 +241,31 @@ def test_sources_that_are_gone_are_named(folder: Path) -> None:
     assert "app.py" in row["text"]
 
 
+PLUGIN = """
+import coverage
+
+class Plugin(coverage.CoveragePlugin):
+    def configure(self, config):
+        config.set_option("report:exclude_lines", ["value < 0"])
+
+def coverage_init(registry, options):
+    registry.add_configurer(Plugin())
+"""
+
+
+def test_the_plugins_of_the_project_count(folder: Path) -> None:
+    """They lie in its folder, and nobody but its own coverage.py can tell what they do."""
+    (folder / "plug.py").write_text(PLUGIN, "utf-8")
+    (folder / ".coveragerc").write_text("[run]\nplugins = plug\n", "utf-8")
+    (folder / "app.py").write_text(SOURCE, "utf-8")
+    left = measure(folder, {SUITES[0]: USE.format(root=str(folder), value=1)}, "--include=*/app.py")
+    with closing(merged(folder, left)) as db:
+        assert db.execute("SELECT text FROM coverage WHERE gate = ''").fetchone()[0] == ""
+        files(db, folder)
+    found = json.loads((folder / "coverage.json").read_bytes())["files"]["app.py"]
+    assert found["excluded_lines"] == [6, 7]
+
+
 def test_links_in_artifacts_are_not_followed(folder: Path) -> None:
     left = measure(folder, MARKDOWN, "--source=markdown_it")
     own = left["unit-py3.12-1of1"].folder / ".coverage"
@@ -282,6 +309,7 @@ def test_changed_lines_have_a_threshold_of_their_own(changing: Project) -> None:
     assert changing.run("--shards", "2", "--base", "main").exit == 1
     told = "0.00 %, 0 of 1 changed statements; at least 90 % is asked for"
     assert changing.reasons() == {"changed-coverage-low": [told]}
+    assert "`app.py`: changed and never executed: line 7" in (changing.out / "summary.md").read_text("utf-8")
     changing.write({"tests/test_two.py": "from app import sign\ndef test_no(): assert sign(0) == 'zero'\n"})
     assert changing.run("--shards", "2", "--base", "main").exit == 0
     assert changing.verdict()["gates"]["unit"]["changed_coverage"] == 100.0

@@ -268,3 +268,19 @@ def test_isolation(project: Project, isolate: str, expected: int) -> None:
     }
     assert sorted(outcomes.values()) == ["crashed"] * 2 + ["passed"] * 6
     assert set(project.reasons()) == {"test-crashed"}
+
+
+def test_workers_chosen_from_the_machine_and_past_runs(project: Project) -> None:
+    """The second run knows what a worker used in the first; a --dist of the project's own is left to it."""
+    project.write({"tests/test_a.py": "import time\ndef test_one(): time.sleep(1.5)\ndef test_two(): pass\n"})
+    first = project.run("--workers", "auto")
+    assert first.exit == 0
+    assert "512 MiB each, as nothing is known yet" in first.stderr
+    second = project.run("--workers", "auto")
+    assert "each in past runs" in second.stderr
+    project.write({"conftest.py": "def pytest_configure(config): print('dist is', config.option.dist)\n"})
+    assert project.run("--workers", "auto").exit == 0
+    assert "dist is worksteal" in next(project.out.glob("thebes-*/output.log")).read_text()
+    project.write({"pytest.ini": "[pytest]\naddopts = --dist loadscope\n"})
+    assert project.run("--workers", "auto").exit == 0
+    assert "dist is loadscope" in next(project.out.glob("thebes-*/output.log")).read_text()

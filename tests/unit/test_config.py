@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.project import REPOSITORY, Project
-from thebes.config import Config, GateConfig, PlanConfig, Quarantine, ServiceConfig, load, parse, seconds
+from thebes.config import Baseline, Config, GateConfig, PlanConfig, Quarantine, ServiceConfig, load, parse, seconds
 from thebes.errors import InputError
 
 REFUSED = {
@@ -47,6 +47,9 @@ REFUSED = {
     "gates.unit.paths = 'tests'": "p: tool.thebes.gates.unit.paths: Expected `array`, got `str`",
     "gates.unit.coverage = 101": "p: tool.thebes.gates.unit.coverage: 101 is not between 0 and 100",
     "gates.unit.coverage = nan": "p: tool.thebes.gates.unit.coverage: nan is not between 0 and 100",
+    "gates.unit.changes = 'a'": "p: tool.thebes.gates.unit.changes: Expected `array`, got `str`",
+    "baseline = [{rule = 'a', file = 'b'}]": "p: tool.thebes.baseline[0]: Object missing required field `owner`",
+    "baseline = [{rules = 'a'}]": "p: tool.thebes.baseline: unknown key 'rules'; did you mean 'rule'?",
     "gates.unit.services = 'redis'": "p: tool.thebes.gates.unit.services: Expected `object | array`, got `str`",
     "gates.unit.services = ['rediss']": "gates.unit.services: unknown key 'rediss'; did you mean 'redis'?",
     "gates.unit.services = { postgres = [] }": "services.postgres: expected different versions",
@@ -229,13 +232,14 @@ def test_documentation_describes_every_key_and_its_examples_are_right() -> None:
             used |= {f"gates.{key}" for key in gate}
         for service in table.get("services", {}).values():
             used |= {f"services.{key}" for key in service}
-        for entry in table.get("quarantine", []):
-            used |= {f"quarantine.{key}" for key in entry}
+        for name in ("quarantine", "baseline"):
+            used |= {f"{name}.{key}" for entry in table.get(name, []) for key in entry}
     known = {field.encode_name for field in msgspec.structs.fields(Config)}
     known |= {f"gates.{field.encode_name}" for field in msgspec.structs.fields(GateConfig)}
     known |= {f"services.{field.encode_name}" for field in msgspec.structs.fields(ServiceConfig)}
     known |= {f"plan.{field.encode_name}" for field in msgspec.structs.fields(PlanConfig)}
     known |= {f"quarantine.{field.encode_name}" for field in msgspec.structs.fields(Quarantine)}
+    known |= {f"baseline.{field.encode_name}" for field in msgspec.structs.fields(Baseline)}
     assert used == known
     described = set(re.findall(r"^\| `([a-z.-]+)` \|", text, re.MULTILINE))
-    assert known - {"gates", "plan", "services", "quarantine"} <= described
+    assert known - {"gates", "plan", "services", "quarantine", "baseline"} <= described

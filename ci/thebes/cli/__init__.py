@@ -21,6 +21,8 @@ COMMANDS = {
     "history": "Past runs: show, import, export.",
     "services": "Real servers for tests: up, status, down, env.",
     "doctor": "Tell what was found here, what is missing and what would be done.",
+    "init": "Show, or write, the workflow and configuration that fit this repository.",
+    "github": "Steps of the workflows, in a job of GitHub Actions.",
     "completion": "Print the completion script for a shell.",
 }
 

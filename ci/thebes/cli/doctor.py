@@ -8,11 +8,12 @@ import msgspec
 
 from thebes.model import GATES, Discovery, Options, Plan
 from thebes.plan import Choice, assemble
+from thebes.run.machine import processors
 
 from . import options
 from .past import history_url, past_runs
 from .text import amount, clean, lasting
-from .workspace import Workspace, processors
+from .workspace import Workspace
 
 # What the kit makes use of when it is in the tests' environment, and for what.
 HELPERS = {

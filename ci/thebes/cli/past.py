@@ -11,6 +11,8 @@ from thebes.repository import branch, renames
 
 from .workspace import Past, Workspace
 
+RECENT = 5  # runs that tell how much memory a worker needs
+
 
 def history_url(workspace: Workspace, given: str | None = None) -> str:
     """Where the history is: as given, by THEBES_HISTORY, as configured, else a file in `.thebes`."""
@@ -52,6 +54,7 @@ def _past(runs: Sequence[PastRun], folder: Path) -> Past:
         start=next((run.start for run in reversed(runs) if run.start is not None), 0.0),
         job_start=next((run.job_start for run in reversed(runs) if run.job_start is not None), None),
         groups=runs[-1].groups if runs else {},
+        worker_memory=max((run.worker_memory for run in runs[-RECENT:]), default=0),
         renamed=_renamed(runs, folder),
     )
 

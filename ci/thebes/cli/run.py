@@ -17,6 +17,7 @@ from thebes.plan import Choice, ProjectInput, assemble
 from thebes.publish import terminal
 from thebes.repository import changed_lines
 from thebes.run import Stop, attempt_folder, run_all
+from thebes.run.machine import processors
 
 from . import options
 from .judge import judge_folder
@@ -24,9 +25,9 @@ from .past import open_history, past_runs, stamp
 from .plan import tell
 from .progress import Progress
 from .publish import publish_all
-from .task import EXITS, Asked, handle_signals, make_attempt
+from .task import EXITS, Asked, handle_signals, make_attempt, tell_workers
 from .text import clean, lasting, say
-from .workspace import Workspace, processors
+from .workspace import Workspace
 
 KEPT_RUNS = 5
 PLAN = "plan.json"
@@ -104,6 +105,7 @@ def command(
         task.id: make_attempt(workspace, plan, task, attempt_folder(folder, task.id, 1), 1, asked)
         for task in plan.tasks
     }
+    tell_workers(plan, numbers.values())
     tell(plan, known=any(past.runs for past in runs.values()))
     with Progress(len(plan.tasks)) as progress:
         run_all(

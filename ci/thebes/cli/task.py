@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -17,15 +17,16 @@ from thebes.config import Config, GateConfig, limit, seconds, size
 from thebes.errors import EvidenceError, Exit, InputError
 from thebes.judge import judge_task, read_facts
 from thebes.merge import merge, open_run
-from thebes.model import Plan, Task, TaskKind, Value, VerdictKind
+from thebes.model import Plan, Project, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
+from thebes.run.machine import Workers, available_memory, choose_workers, processors
 from thebes.run.task import OUTPUT, RESULTS, RESULTS_VARIABLE
 from thebes.services import services_of
 
 from . import options
-from .text import clean, lasting, say
-from .workspace import Workspace, processors
+from .text import amount, clean, lasting, say
+from .workspace import Workspace
 
 LONGEST_WAIT = 6 * 3600.0  # seconds; a hosted job lasts no longer
 EXITS = {VerdictKind.PASS: Exit.PASS, VerdictKind.FAIL: Exit.FAIL, VerdictKind.INVALID: Exit.EVIDENCE_MISSING}
@@ -88,6 +89,7 @@ def command(
     )
     here = make_attempt(workspace, plan, task, folder, number, asked, arguments=arguments)
     here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
+    tell_workers(plan, [here])
     stop = Stop()
     handle_signals(stop)
     end = run_task(plan, task, here, stop, show_output(here.folder / OUTPUT))
@@ -121,6 +123,7 @@ def make_attempt(
 ) -> Attempt:
     """How `task` is run on this machine."""
     suite = next(suite for suite in plan.suites if suite.id == task.suite)
+    project = next(project for project in plan.projects if project.path == suite.project)
     workers = asked.workers or workspace.config.workers
     config = workspace.configs[suite.project]
     isolate = asked.isolate or config.isolate
@@ -132,7 +135,8 @@ def make_attempt(
         interpreter=workspace.interpreter_for(suite.project, suite.python),
         environment={**workspace.environment, RESULTS_VARIABLE: str(folder.absolute() / RESULTS)},
         commit=workspace.commit,
-        workers=processors() if workers == "auto" else int(workers) if workers else None,
+        workers=workers_for(project, held).number if workers == "auto" else int(workers) if workers else None,
+        workers_chosen=workers == "auto",
         maxfail=asked.maxfail,
         arguments=arguments,
         limit=asked.task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
@@ -141,6 +145,22 @@ def make_attempt(
         isolate=Isolation(isolate) if isolate else None,
         services=services_of(config),
     )
+
+
+def workers_for(project: Project, held: Limits) -> Workers:
+    """How many `--workers auto` means here."""
+    return choose_workers(processors(), available_memory(), project.worker_memory, held.memory)
+
+
+def tell_workers(plan: Plan, attempts: Iterable[Attempt]) -> None:
+    """Where we chose, how many workers there will be, and why."""
+    chosen = next((attempt for attempt in attempts if attempt.workers_chosen), None)
+    if chosen is None:
+        return
+    for project in plan.projects:
+        number, why = workers_for(project, chosen.limits)
+        place = "" if project.path == "." else f"{project.path}: "
+        say(f"thebes: {place}{amount(number, 'worker')}: {why}")
 
 
 def limits(config: Config, gate: str, asked: Asked) -> Limits:

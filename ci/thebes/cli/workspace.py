@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from thebes.config import Config, load, parse
+from thebes.config import Config, GateConfig, load, parse
 from thebes.discover import discover
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, find, probe
 from thebes.judge import Policy, from_base, policy
-from thebes.model import Discovery, Value
+from thebes.model import DEFAULT_GATE, Discovery, Value
 from thebes.plan import ProjectInput
 from thebes.repository import commit, file_at
 
@@ -38,16 +38,22 @@ class Past(Value, frozen=True, kw_only=True):
     start: float = 0.0
     job_start: float | None = None
     groups: Mapping[str, str] = {}
+    worker_memory: int = 0
     renamed: Mapping[str, str] = {}
 
 
 class Workspace:
     """The repository: the folder where a plain pytest would be started."""
 
-    def __init__(self, interpreter: str | None = None, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, interpreter: str | None = None, arguments: Sequence[str] = (), coverage: float | None = None
+    ) -> None:
+        """`coverage`: percent that gate `unit` must reach, where its configuration asks for less."""
         self.root = Path(os.path.realpath(Path.cwd()))
         self.environment = dict(os.environ)
         self.config = load(self.root)
+        if coverage is not None:
+            self.config = with_coverage(self.config, coverage)
         self.arguments = tuple(arguments)
         self.commit = commit(self.root)
         self._interpreter = interpreter
@@ -145,6 +151,7 @@ class Workspace:
             start=past.start,
             job_start=past.job_start,
             groups=past.groups,
+            worker_memory=past.worker_memory,
             renamed=past.renamed,
         )
 
@@ -160,8 +167,10 @@ class Workspace:
     def policy(self, base: str | None) -> Policy:
         """What a run is held against; `base`: the commit that a change is held against."""
         ours = policy(self.configs)
-        if base is None:
-            return ours
+        return ours if base is None else from_base(policy(self.configs_at(base)), ours)
+
+    def configs_at(self, base: str) -> dict[str, Config]:
+        """The configuration of each project as it was at a commit."""
         text = file_at(self.root, base, "pyproject.toml")
         root = parse(text, f"{base}:pyproject.toml") if text is not None else Config()
         configs = {}
@@ -169,7 +178,14 @@ class Workspace:
             name = "pyproject.toml" if path == "." else f"{path}/pyproject.toml"
             text = file_at(self.root, base, name)
             configs[path] = parse(text, f"{base}:{name}") if text is not None else Config()
-        return from_base(policy(configs), ours)
+        return configs
+
+
+def with_coverage(config: Config, percent: float) -> Config:
+    """The configuration, in which gate `unit` asks for at least so much."""
+    gate = config.gates.get(DEFAULT_GATE, GateConfig())
+    stricter = msgspec.structs.replace(gate, coverage=max(percent, gate.coverage or 0.0))
+    return msgspec.structs.replace(config, gates={**config.gates, DEFAULT_GATE: stricter})
 
 
 def _by_version(python: str) -> Interpreter | None:
@@ -178,8 +194,3 @@ def _by_version(python: str) -> Interpreter | None:
     except InputError:
         return None
     return found if found and found.python == python else None
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -69,6 +69,13 @@ _job = sa.Table(  # how long jobs took before they came to their task
     sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("seconds", sa.Float, nullable=False),
 )
+_worker = sa.Table(  # the most memory that a process used that runs tests
+    "worker",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("memory", sa.BigInteger, nullable=False),
+)
 _group = sa.Table(  # tests that want to share a shard
     "grouped",
     _tables,
@@ -77,7 +84,7 @@ _group = sa.Table(  # tests that want to share a shard
     sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
     sa.Column("group", sa.String, nullable=False),
 )
-_OF_RUN = (_test, _file, _start, _job, _group)
+_OF_RUN = (_test, _file, _start, _job, _worker, _group)
 
 _TESTS = """
 SELECT s.project, t.suite, t.id, t.outcome, k.speed * max(0, setup + call + teardown - fixtures), k.speed * fixtures,
@@ -100,18 +107,22 @@ SELECT s.project, k.speed * (
 FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt
 WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL
 """
+_WORKERS = """
+SELECT s.project, max(m.memory) FROM sample m JOIN task k ON k.id = m.task JOIN suite s ON s.id = k.suite GROUP BY 1
+"""
 _GROUPS = "SELECT s.project, g.id, g.name FROM grouped g JOIN suite s ON s.id = g.suite GROUP BY 1, 2"
 
 
 class Facts(NamedTuple):
     """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
-    starts, tests' groups by project."""
+    starts, tests' groups by project, memory of workers by project."""
 
     tests: Sequence[tuple[object, ...]]
     files: Sequence[tuple[object, ...]] = ()
     starts: Sequence[tuple[str, float]] = ()
     jobs: Sequence[float] = ()
     groups: Sequence[tuple[object, ...]] = ()
+    workers: Sequence[tuple[str, int]] = ()
 
 
 class Stamp(Value, frozen=True, kw_only=True):
@@ -127,7 +138,8 @@ class Stamp(Value, frozen=True, kw_only=True):
 class PastRun(NamedTuple):
     """One past run of one project. `tests`: own seconds by node id; `files`: import, fixtures by file key; `start`:
     what a shard took beside these, None where workers shared the work or nothing is known; `job_start`: what its job
-    took before, None where nobody said; `groups`: by node id, what a test wants to share a shard with."""
+    took before, None where nobody said; `groups`: by node id, what a test wants to share a shard with; `worker_memory`:
+    the most bytes that a process used that runs tests."""
 
     stamp: Stamp
     tests: dict[str, float]
@@ -135,6 +147,7 @@ class PastRun(NamedTuple):
     start: float | None = None
     job_start: float | None = None
     groups: Mapping[str, str] = {}
+    worker_memory: int = 0
 
 
 class History:
@@ -205,6 +218,7 @@ class History:
                 [(project, seconds) for project, seconds in starts],
                 jobs,
                 [tuple(row) for row in groups],
+                [(project, memory) for project, memory in run.execute(_WORKERS)],
             ),
         )
 
@@ -233,6 +247,7 @@ class History:
             for table, rows in (
                 (_start, [{"run": run, "project": project, "seconds": took} for project, took in facts.starts]),
                 (_job, [{"run": run, "seconds": took} for took in facts.jobs]),
+                (_worker, [{"run": run, "project": project, "memory": most} for project, most in facts.workers]),
             ):
                 if rows:
                     db.execute(table.insert(), rows)
@@ -270,6 +285,7 @@ class History:
         jobs = sorted(db.scalars(sa.select(_job.c.seconds).where(_job.c.run == run.id)))
         groups = sa.select(_name.c.text, _group.c.group).join(_name, _group.c.name == _name.c.id)
         own_groups = groups.where(_group.c.run == run.id, _group.c.project == project)
+        most = sa.select(sa.func.max(_worker.c.memory))
         stamp = Stamp(at=run.at, commit=run.commit_id, branch=run.branch, machine=run.machine, verdict=run.verdict)
         return PastRun(
             stamp,
@@ -278,6 +294,7 @@ class History:
             starts[len(starts) // 2] if starts and starts[0] >= 0 else None,
             jobs[len(jobs) // 2] if jobs else None,
             {row[0]: row[1] for row in db.execute(own_groups)},
+            db.scalar(most.where(_worker.c.run == run.id, _worker.c.project == project)) or 0,
         )
 
     def stamps(self) -> list[Stamp]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from thebes.model import GATES, GateVerdict, Reason, Verdict, VerdictKind
 
-from .facts import CoverageFact, ProblemFact, RunFacts, SuiteFacts, read_facts
-from .policy import Policy, from_base, policy, quarantined
+from .facts import CoverageFact, FindingFact, ProblemFact, RunFacts, SuiteFacts, read_facts
+from .policy import Policy, baselined, from_base, policy, quarantined
 from .reasons import REASONS, headline
 
 __all__ = ["Policy", "RunFacts", "from_base", "judge", "judge_task", "policy", "read_facts"]
@@ -28,7 +28,7 @@ def judge(facts: RunFacts, held: Policy, today: dt.date) -> Verdict:
     """The verdict on a run: for each of the seven gates, and over all."""
     gates = {gate: _gate(gate, facts, held, today) for gate in GATES}
     reasons = [*_homeless(facts), *_project_coverage(facts)]
-    if not facts.suites:
+    if not facts.suites and not facts.skips:
         reasons.append(_reason("nothing-selected", []))
     kinds = [gate.verdict for gate in gates.values() if gate.verdict] + [reason.verdict for reason in reasons]
     return Verdict(
@@ -46,7 +46,11 @@ def judge_task(facts: RunFacts, held: Policy, today: dt.date) -> VerdictKind:
 
     What only the whole suite can tell (nothing selected, coverage) is left to `judge`.
     """
-    reasons = [*_test_reasons(facts.suites, held, today), *_problem_reasons(facts.problems)]
+    reasons = [
+        *_test_reasons(facts.suites, held, today),
+        *_problem_reasons(facts.problems),
+        *_finding_reasons(facts.problems, facts.findings, held, today),
+    ]
     return _heaviest([reason.verdict for reason in reasons])
 
 
@@ -63,8 +67,10 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
     reasons = [
         *_test_reasons(suites, held, today),
         *_problem_reasons(problems),
+        *_finding_reasons(problems, facts.findings, held, today),
         *_empty_reasons(suites, explained=any(REASONS[each.code].verdict == VerdictKind.INVALID for each in problems)),
         *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
+        *([_reason("regression-unjudged", [])] if gate == "performance" else []),
         *_changed_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
     ]
     counts = Counter[str]()
@@ -106,10 +112,31 @@ def _in_suite(suite: SuiteFacts, test: str, suites: Sequence[SuiteFacts]) -> str
 def _problem_reasons(problems: Sequence[ProblemFact]) -> Iterable[Reason]:
     by_code: dict[str, list[str]] = {}
     for problem in problems:
+        if problem.code == "check-findings":
+            continue  # told by its findings
         by_code.setdefault(problem.code, []).append(_sentence(problem))
     for code in REASONS:
         if code in by_code:
             yield _reason(code, list(dict.fromkeys(by_code[code])))
+
+
+def _finding_reasons(
+    problems: Sequence[ProblemFact], findings: Sequence[FindingFact], held: Policy, today: dt.date
+) -> Iterable[Reason]:
+    """What checks found: known findings are spared, all others fail. A check whose findings are lost fails, too."""
+    tasks = {problem.task: problem for problem in problems if problem.code == "check-findings"}
+    mine = [finding for finding in findings if finding.task in tasks]
+    known = [finding for finding in mine if baselined(held, finding, today)]
+    lost = [_sentence(problem) for task, problem in tasks.items() if all(one.task != task for one in mine)]
+    if new := [_place(finding) for finding in mine if finding not in known] + lost:
+        yield _reason("check-findings", new)
+    if known:
+        yield _reason("findings-known", [_place(finding) for finding in known])
+
+
+def _place(finding: FindingFact) -> str:
+    place = f"{finding.file}:{finding.line}: " if finding.file else ""
+    return f"{place}{finding.rule}: {finding.text[:300]}"
 
 
 def _sentence(problem: ProblemFact) -> str:
@@ -199,6 +226,13 @@ def _notices(held: Policy, today: dt.date) -> Iterable[Reason]:
     expired = [f"{entry.test} ({entry.owner}, {entry.expires})" for entry in held.quarantine if entry.expires < today]
     if expired:
         yield _reason("quarantine-expired", expired)
+    old = [
+        f"{entry.rule} in {entry.file} ({entry.owner}, {entry.expires})"
+        for entry in held.baseline
+        if entry.expires < today
+    ]
+    if old:
+        yield _reason("baseline-expired", old)
 
 
 def _reason(code: str, subjects: Sequence[str]) -> Reason:

@@ -28,6 +28,18 @@ class ProblemFact(Value, frozen=True, kw_only=True):
     gate: str | None
     subject: str
     text: str
+    task: str | None = None
+
+
+class FindingFact(Value, frozen=True, kw_only=True):
+    """What a check found; `task` found it."""
+
+    task: str
+    file: str
+    line: int
+    rule: str
+    severity: str
+    text: str
 
 
 class CoverageFact(Value, frozen=True, kw_only=True):
@@ -53,6 +65,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
     suites: tuple[SuiteFacts, ...]
     problems: tuple[ProblemFact, ...]
     coverage: tuple[CoverageFact, ...]
+    findings: tuple[FindingFact, ...] = ()
     fail_under: dict[str, float]
     skips: tuple[tuple[str, str], ...]
 
@@ -64,9 +77,17 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
         commit=meta["commit"],
         suites=tuple(_suite(db, row) for row in db.execute("SELECT id, project, gate FROM suite ORDER BY id")),
         problems=tuple(
-            ProblemFact(code=code, gate=gate, subject=subject, text=text)
-            for code, gate, subject, text in db.execute(
-                "SELECT code, gate, subject, text FROM problem ORDER BY code, subject, text"
+            ProblemFact(code=code, gate=gate, subject=subject, text=text, task=task)
+            for code, gate, subject, text, task in db.execute(
+                "SELECT code, gate, subject, text, task FROM problem ORDER BY code, subject, text"
+            )
+        ),
+        findings=tuple(
+            FindingFact(task=task, file=file, line=line, rule=rule, severity=severity, text=text)
+            for task, file, line, rule, severity, text in db.execute(
+                "SELECT task, file, line, rule, severity, text FROM finding"
+                " WHERE task IN (SELECT task FROM problem WHERE code = 'check-findings') AND severity != 'note'"
+                " ORDER BY task, file, line, rule, text"
             )
         ),
         coverage=tuple(

@@ -3,8 +3,11 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 
-from thebes.config import Config, GateConfig, Quarantine
+from thebes.config import Baseline, Config, GateConfig, Quarantine
 from thebes.model import Value
+from thebes.plan.groups import matches
+
+from .facts import FindingFact
 
 
 class Policy(Value, frozen=True, kw_only=True):
@@ -15,6 +18,7 @@ class Policy(Value, frozen=True, kw_only=True):
     coverage: dict[tuple[str, str], float] = {}
     changed: dict[tuple[str, str], float] = {}
     quarantine: tuple[Quarantine, ...] = ()
+    baseline: tuple[Baseline, ...] = ()
     relaxed: tuple[str, ...] = ()
 
 
@@ -25,6 +29,7 @@ def policy(configs: Mapping[str, Config]) -> Policy:
         coverage=_percents(configs, lambda settings: settings.coverage),
         changed=_percents(configs, lambda settings: settings.changed_coverage),
         quarantine=tuple(entry for config in configs.values() for entry in config.quarantine),
+        baseline=tuple(entry for config in configs.values() for entry in config.baseline),
     )
 
 
@@ -51,11 +56,21 @@ def from_base(base: Policy, change: Policy) -> Policy:
         if old.expires < entry.expires:
             relaxed.append(f"quarantine of {entry.test} extended from {old.expires} to {entry.expires}")
         kept.append(old if old.expires < entry.expires else entry)
+    known = []
+    for finding in change.baseline:
+        before = next((one for one in base.baseline if (one.rule, one.file) == (finding.rule, finding.file)), None)
+        if before is None:
+            relaxed.append(f"{finding.rule} in {finding.file} put into the baseline")
+            continue
+        if before.expires < finding.expires:
+            relaxed.append(f"baseline of {finding.rule} in {finding.file} extended to {finding.expires}")
+        known.append(before if before.expires < finding.expires else finding)
     return Policy(
         required=tuple(dict.fromkeys((*base.required, *change.required))),
         coverage=coverage,
         changed=changed,
         quarantine=tuple(kept),
+        baseline=tuple(known),
         relaxed=tuple(relaxed),
     )
 
@@ -76,6 +91,14 @@ def _stricter(
 
 def quarantined(policy: Policy, test: str, today: dt.date) -> bool:
     return any(_covers(entry, test) and today <= entry.expires for entry in policy.quarantine)
+
+
+def baselined(policy: Policy, finding: FindingFact, today: dt.date) -> bool:
+    """Somebody owns up to the finding, and the day until which has not passed."""
+    return any(
+        entry.rule == finding.rule and matches(finding.file, entry.file) and today <= entry.expires
+        for entry in policy.baseline
+    )
 
 
 def _covers(entry: Quarantine, test: str) -> bool:

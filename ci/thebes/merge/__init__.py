@@ -1,8 +1,10 @@
 """Records of any number of tasks and attempts → run.db, with the proof of completeness."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from thebes.model import GATES, Header, Plan, Task
 
@@ -18,10 +20,15 @@ __all__ = ["RUN_DB", "Beside", "merge", "merge_runs", "open_run"]
 
 class Beside(NamedTuple):
     """What is known beside the records. `changed`: lines that the change touched, by path in the repository, None
-    where nobody asked; `given`: files of results that other tools made, each with its gate."""
+    where nobody asked; `given`: files of results that other tools made, each with its gate; `cancelled`: tasks that
+    were not started or were stopped on purpose, because something failed elsewhere."""
 
     changed: Changed | None = None
     given: Sequence[tuple[str, Path]] = ()
+    cancelled: Collection[str] = ()
+
+
+SIGNALS = ("SIGINT", "SIGTERM")  # how a job's cancellation reaches a task
 
 
 class _Found(NamedTuple):
@@ -50,7 +57,7 @@ def merge(
     The result does not depend on the order of `folders`, and a record that is there twice counts once.
     """
     out.mkdir(parents=True, exist_ok=True)
-    changed, given = beside or Beside()
+    changed, given, cancelled = beside or Beside()
     found = _sort(plan, records.find(folders), expected or {})
     gates = {suite.id: suite.gate for suite in plan.suites}
     with Store(out / RUN_DB) as store:
@@ -61,7 +68,8 @@ def merge(
         for task in plan.tasks:
             if only and task.id != only:
                 continue
-            problems, deciding = _merge_task(store, task, found.attempts.get(task.id, {}), out)
+            attempts = found.attempts.get(task.id, {})
+            problems, deciding = _merge_task(store, task, attempts, out, on_purpose=task.id in cancelled)
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
@@ -148,7 +156,7 @@ def _foreign(plan: Plan, tasks: set[str], first: Header | str, path: Path) -> Pr
 
 
 def _merge_task(
-    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path
+    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path, *, on_purpose: bool
 ) -> tuple[list[Problem], Facts | None]:
     """Write what the attempts of one task say. The newest record decides; earlier ones tell what is flaky."""
     newest_first = [(number, attempts[number]) for number in sorted(attempts, reverse=True)]
@@ -159,9 +167,13 @@ def _merge_task(
     ]
     if not read:
         store.task(task, None)
+        if on_purpose:
+            return [Problem("task-cancelled", task.id, task.id, "something else had failed")], None
         text = f"no record of it was found; {len(task.pieces)} files" if task.pieces else "no record of it was found"
         return [Problem("record-missing", task.id, task.id, text)], None
     (facts, _), older = read[0], [one for one, _ in read[1:]]
+    if on_purpose and facts.closing and facts.closing.stopped in SIGNALS:
+        facts.closing = msgspec.structs.replace(facts.closing, stopped="fail-fast")
     store.task(task, facts.header.attempt)
     for one, path in read:
         store.attempt(one, _relative(path, out), decides=one is facts)

@@ -13,6 +13,8 @@ from thebes.model import Closing, Collected, Crash, Finish, Outcome, Plan, Task,
 
 from .records import Facts
 
+# Notes that say more of a check than its exit code does.
+EXPLAINED = frozenset({"not-started", "check-findings", "check-broken"})
 # Why a stop leaves tests cancelled (known not to have run, and why) and not missing.
 DELIBERATE = ("maxfail", "fail-fast")
 # Notes that say why nothing was collected.
@@ -67,6 +69,8 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
 
 def _noted(task: Task, code: str) -> str:
     """Whom a note is about: a server serves the whole suite."""
+    if code in {"check-findings", "check-broken"}:
+        return " ".join(task.command)
     if code == "service-used":
         return task.suite
     return task.command[0] if code == "not-started" and task.command else task.id
@@ -121,7 +125,7 @@ def _closing_problems(task: Task, facts: Facts) -> Iterable[Problem]:
 
 def _check_problems(task: Task, facts: Facts) -> Iterable[Problem]:
     closing = facts.closing
-    if closing is None or closing.stopped or any(note.code == "not-started" for note in facts.notes):
+    if closing is None or closing.stopped or any(note.code in EXPLAINED for note in facts.notes):
         return
     name = " ".join(task.command)
     if closing.signal:

@@ -210,7 +210,8 @@ class Store:
         for file, test, case in cases:
             attempts = len(case.failures) + 1
             spent = (0, case.seconds, 0, 0)
-            tests.append((given.suite, test, file, given.task, case.outcome, *spent, 0, "", attempts, case.flaky))
+            row = (given.suite, test, file, given.task, case.outcome, *spent, 0, "", attempts, case.flaky)
+            tests.append((*row, None, None))  # nobody measured its memory
             if case.outcome != "passed" or case.flaky:
                 head = (given.suite, test, given.task, given.attempt)
                 output = text_json({"output": case.output} if case.output else {})
@@ -219,7 +220,7 @@ class Store:
                 if case.outcome != "passed":
                     said = (case.message or case.kind, case.text, case.file, case.line, None, output)
                     self._phases.append((*head, attempts, 1, "call", case.outcome, *said))
-        self._many("test", 13, tests)
+        self._many("test", 15, tests)
         self._flush()
 
     def benchmarks(self, given: Given, found: Iterable[Benchmark]) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from thebes.checks.presets import PRESETS
 from thebes.codec import digest
 from thebes.config import Config, GateConfig, seconds
 from thebes.errors import InputError
@@ -45,12 +46,14 @@ DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where not
 
 
 class Choice(Value, frozen=True, kw_only=True):
-    """What the person asks for, over what is configured. `gates` empty: all."""
+    """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
+    does not concern, and why."""
 
     gates: tuple[str, ...] = ()
     shards: int | None = None
     target: float | None = None
     pythons: tuple[str, ...] = ()
+    skips: tuple[Skip, ...] = ()
 
 
 class ProjectInput(Value, frozen=True, kw_only=True):
@@ -60,7 +63,8 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
     setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
     shard takes beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to
-    share a shard with. `renamed`: old file keys in `runs` → the files' keys now.
+    share a shard with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`:
+    old file keys in `runs` → the files' keys now.
     """
 
     path: str
@@ -75,6 +79,7 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     start: float = 0.0
     job_start: float | None = None
     groups: Mapping[str, str] = {}
+    worker_memory: int = 0
     renamed: Mapping[str, str] = {}
 
 
@@ -98,7 +103,7 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
     for gate in choice.gates:
-        if all(suite.gate != gate for suite in suites):
+        if all(suite.gate != gate for suite in suites) and all(skip.gate != gate for skip in choice.skips):
             raise InputError(f"--gate {gate}: nothing is configured or found for it")
     plan = Plan(
         commit=commit,
@@ -127,11 +132,13 @@ def _seconds(found: Packed) -> float:
 
 
 def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
-    if not choice.gates:
-        return
-    left_out = {gate for part in parts for gate in part.gates()} - set(choice.gates)
-    for gate in sorted(left_out, key=GATES.index):
-        yield Skip(gate=gate, reason="left out by --gate")
+    """One for each gate that has something to run and does not."""
+    reasons = {skip.gate: skip.reason for skip in choice.skips}
+    for gate in sorted({gate for part in parts for gate in part.gates()}, key=GATES.index):
+        if choice.gates and gate not in choice.gates:
+            yield Skip(gate=gate, reason="left out by --gate")
+        elif gate in reasons:
+            yield Skip(gate=gate, reason=reasons[gate])
 
 
 class _Part:
@@ -166,7 +173,7 @@ class _Part:
 
     def checks(self) -> int:
         """Tasks whose number is given: checks, and what runs alone."""
-        checks = sum(len(self.settings(gate).checks) for gate in self._chosen())
+        checks = sum(len(expanded(gate, self.settings(gate).checks)) for gate in self._chosen())
         return checks + sum(len(self.variants(gate)) for gate in self.alone)
 
     def project(self) -> Project:
@@ -180,6 +187,9 @@ class _Part:
             measured=given.discovery.options.coverage,
             fail_under=given.discovery.options.fail_under,
             parallel=given.discovery.options.workers is not None,
+            dist=given.discovery.options.dist,
+            grouped=bool(given.groups),
+            worker_memory=given.worker_memory,
             together=tuple(entry for entry in self.config.plan.together if entry == CLASS or entry.startswith(MARKER)),
         )
 
@@ -189,7 +199,9 @@ class _Part:
         return [gate for gate in GATES if gate in found or gate in self.config.gates]
 
     def _chosen(self) -> list[str]:
-        return [gate for gate in self.gates() if not self.choice.gates or gate in self.choice.gates]
+        skipped = {skip.gate for skip in self.choice.skips}
+        asked = [gate for gate in self.gates() if not self.choice.gates or gate in self.choice.gates]
+        return [gate for gate in asked if gate not in skipped]
 
     def suites(self) -> Iterable[Suite]:
         for gate in self._chosen():
@@ -274,7 +286,7 @@ class _Part:
             )
 
     def _check_tasks(self, gate: str, suite: str, checks: Sequence[str]) -> Iterable[Task]:
-        commands = [_command(check, gate) for check in checks]
+        commands = [_command(check, gate) for check in expanded(gate, checks)]
         names = unique([" ".join(command[:2]) for command in commands], fallback="check", end="")
         for index, (command, name) in enumerate(zip(commands, names, strict=True), 1):
             yield Task(
@@ -287,6 +299,13 @@ class _Part:
                 of=len(commands),
                 command=command,
             )
+
+
+def expanded(gate: str, checks: Sequence[str]) -> list[str]:
+    """The checks, with the word `default` replaced by what it stands for in this gate."""
+    if "default" in checks and gate not in PRESETS:
+        raise InputError(f"tool.thebes.gates.{gate}.checks: there are defaults for {', '.join(PRESETS)} only")
+    return [one for check in checks for one in (PRESETS[gate] if check == "default" else (check,))]
 
 
 def _both(*packs: Packed | None) -> list[Packed]:

@@ -92,7 +92,7 @@ def _within(root: Path, file: str) -> str:
     if path.is_absolute():
         absolute = PurePosixPath(root.absolute().as_posix())
         return str(path.relative_to(absolute)) if path.is_relative_to(absolute) else ""
-    return "" if ".." in path.parts or "\n" in file else str(path)
+    return "" if not file or ".." in path.parts or "\n" in file else str(path)
 
 
 def _command(kind: str, title: str, message: str, file: str = "", line: int = 0) -> str:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import jinja2
 
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("base", "run", "state", "rows", "failures", "tests", "tables", "coverage", "benchmarks", "charts", "page")
+SCRIPTS = (
+    *("base", "run", "state", "rows", "failures", "tests", "tables"),
+    *("coverage", "benchmarks", "charts", "memory", "page"),
+)
 SUBJECTS = 50
 
 

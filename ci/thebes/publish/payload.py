@@ -14,6 +14,7 @@ from .broken import broken
 from .columns import Column, Names, Tests
 from .commands import commands
 from .covered import covered
+from .memory import memory
 from .read import Cause, Failure, causes, details, failures, reproduce
 from .text import one_line, plain, shortened
 
@@ -76,6 +77,7 @@ def payload(db: sqlite3.Connection, owners: str = "") -> Payload:
         "owners": _owners(owners, tests.files),
         "skips": tests.skips(db),
         "samples": _samples(db),
+        "memory": memory(db),
         "findings": _rows(db, "SELECT task, file, line, rule, severity, text FROM finding ORDER BY rowid LIMIT 5000"),
         "coverage": _rows(db, _COVERAGE),
         "benchmarks": _rows(
@@ -239,8 +241,8 @@ def _workers(db: sqlite3.Connection) -> Column:
 def _samples(db: sqlite3.Connection) -> Column:
     """Task, worker, highest memory, processor time, and at most POINTS pairs of time and memory."""
     series: dict[tuple[str, str], list[tuple[float, int, float]]] = {}
-    for task, worker, at, memory, cpu in db.execute("SELECT task, worker, at, memory, cpu FROM sample ORDER BY at"):
-        series.setdefault((task, worker), []).append((at, memory, cpu))
+    for task, worker, at, used, cpu in db.execute("SELECT task, worker, at, memory, cpu FROM sample ORDER BY at"):
+        series.setdefault((task, worker), []).append((at, used, cpu))
     return [
         [task, plain(worker), max(p[1] for p in points), round(points[-1][2], 2), _thinned(points)]
         for (task, worker), points in sorted(series.items())

@@ -11,6 +11,7 @@ from thebes.model import GateVerdict, Reason, Verdict
 
 from . import words
 from .broken import broken
+from .coverage import sources
 from .read import Cause, causes, details, failures, reproduce
 from .text import code_block, code_span, html, one_line, shortened
 
@@ -21,6 +22,7 @@ SUBJECTS = 10
 NAMES = 20
 TASKS = 10
 SLOWEST = 10
+SOURCES = 20
 SAFE = ":/?#=&%+-._~"
 ICONS = {"PASS": "✅", "FAIL": "❌", "INVALID": "⚠️"}
 
@@ -38,7 +40,7 @@ def summary(db: sqlite3.Connection, verdict: Verdict, *, report: str = "") -> st
     while shown < len(found) and page.add(_cause(db, found[shown], report, first=shown == 0)):
         shown += 1
     page.close(_left(found[shown:]))
-    for part in (_flaky(db, report), _slowest(db, report)):
+    for part in (_coverage(db, report), _flaky(db, report), _slowest(db, report)):
         page.add("".join(part))
     return page.text()
 
@@ -154,6 +156,38 @@ def _link(report: str, suite: str, test: str) -> str:
     """To the place of a test in the page."""
     place = quote(f"{suite}|{test}"[:2000], safe="")
     return f" [↗](<{quote(report, safe=SAFE)}#tests?open={place}>)" if report else ""
+
+
+def _coverage(db: sqlite3.Connection, report: str) -> Iterator[str]:
+    """Totals, and the changed lines that nothing executed."""
+    rows = db.execute(
+        "SELECT project, percent, changed, changed_executed FROM coverage WHERE gate = '' AND percent IS NOT NULL"
+        " ORDER BY project"
+    ).fetchall()
+    if rows:
+        yield "\n## Coverage\n\n"
+    for project, percent, changed, executed in rows:
+        of = f" of {code_span(project)}" if len(rows) > 1 else ""
+        touched = f", {executed:,} of {words.many(changed, 'changed statement')}" if changed else ""
+        yield f"- {percent:.2f} %{of}{touched}\n"
+    paths = db.execute(
+        "SELECT DISTINCT file FROM coverage_file WHERE changed > changed_executed"
+        " ORDER BY changed_executed - changed, file LIMIT ?",
+        (SOURCES + 1,),
+    ).fetchall()
+    for (path,) in paths[:SOURCES]:
+        source = next(sources(db, path))
+        missed = [line for line in source.detail.changed or () if not source.hits[line]]
+        if missed:
+            link = f" [↗](<{quote(report, safe=SAFE)}#coverage?source={quote(path, safe='')}>)" if report else ""
+            yield f"  - {code_span(path)}: changed and never executed: {_lines(missed)}{link}\n"
+    if paths[SOURCES:]:
+        yield "  - … and more; the report has them all\n"
+
+
+def _lines(lines: Sequence[int]) -> str:
+    shown = ", ".join(str(line) for line in lines[:NAMES])
+    return f"{'line' if len(lines) == 1 else 'lines'} {shown}{', …' if lines[NAMES:] else ''}"
 
 
 def _flaky(db: sqlite3.Connection, report: str) -> Iterator[str]:

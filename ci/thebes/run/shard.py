@@ -134,7 +134,7 @@ class Shard:
     def _name_the_guilty(self, end: End, oom_kills: int, *, named: bool) -> None:
         ledger = self.ledger
         aftermath = Aftermath(self._record, ledger, self._session.record.parent, self._broken)
-        if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.processes):
+        if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.doing()):
             return  # nobody's fault, or named already, or merging names it
         if ledger.finish is None:
             aftermath.of_a_death(how_it_died(-end.signal if end.signal else end.exit, oom_kills))

@@ -8,6 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from thebes.checks import Adapted, adapt, failing
+from thebes.checks.findings import listed
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, child_environment
@@ -31,7 +35,8 @@ TAIL = 16 * 1024
 class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
-    `workers`: number of xdist workers, None for what the project itself says. `maxfail`: None for no limit of ours.
+    `workers`: number of xdist workers, None for what the project itself says; `workers_chosen`: by us.
+    `maxfail`: None for no limit of ours.
     `services`: those that a suite may name.
     `waited`: seconds since the job began.
     """
@@ -43,6 +48,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     commit: str
     workers: int | None = None
+    workers_chosen: bool = False
     maxfail: int | None = None
     limit: float
     limits: Limits = Limits()
@@ -131,17 +137,36 @@ def _run(work: _Work) -> End:
             return end
     except ServiceError as error:
         record.put("note", code=error.code, text=bounded("\n".join(filter(None, [str(error), error.log])), TAIL))
+    except InputError as error:  # of a compose file
+        record.put("note", code="service-failed", text=bounded(str(error), TAIL))
     except OSError as error:
         command = work.task.command[0] if work.task.command else attempt.interpreter.path
         record.put("note", code="not-started", text=f"{command}: {error.strerror}")
     return End(exit=127, signal=None, stopped=stop.reason, seconds=0.0)
 
 
+def _put_findings(adapted: Adapted, end: End, output: Path, folder: Path, record: Record) -> None:
+    """What a check found, and the reason that this is."""
+    found = failing(adapted, end.exit, output, folder)
+    for finding in found.findings:
+        record.put("finding", **{key: value for key, value in msgspec.to_builtins(finding).items() if key != "kind"})
+    if found.code:
+        record.put("note", code=found.code, text=found.text)
+    if adapted.report:
+        with output.open("a", encoding="utf-8") as file:
+            file.write(listed(found.findings))
+
+
 def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
     attempt = work.attempt
     bare = {name: value for name, value in environment.items() if name != "THEBES_PARENT"}
     folder, log = attempt.repository / work.project.path, attempt.folder / OUTPUT
-    return run_child(work.task.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+    adapted = adapt(work.task.command, attempt.folder)
+    end = run_child(adapted.command, folder, bare, log, attempt.limit, work.stop, Ticker(work.tick))
+    if not end.stopped and not end.signal:
+        _put_findings(adapted, end, log, folder, work.record)
+        work.tick()  # shows what was added to the output
+    return end
 
 
 def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
@@ -194,6 +219,8 @@ def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt,
         workers = 0
     if workers is not None:
         command += ["-n", str(workers)]
+    if workers and attempt.workers_chosen and project.dist in {"no", "load"}:  # the project has no wish of its own
+        command += ["--dist", "loadgroup" if project.grouped else "worksteal"]  # the latter ignores groups
     return [*command, *project.args, *attempt.arguments]
 
 

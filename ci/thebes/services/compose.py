@@ -68,7 +68,7 @@ def _problem(command: Sequence[str], environment: Mapping[str, str]) -> str:
     return words[-1][:200] if words else f"exit code {done.returncode}"
 
 
-def environment(ours: Mapping[str, str], name: str, asked: str) -> dict[str, str]:
+def client_environment(ours: Mapping[str, str], name: str, asked: str) -> dict[str, str]:
     """For compose: what its client reads, and the version for `image: neo4j:${NEO4J_VERSION:-5}`."""
     version = {f"{name.upper().replace('-', '_')}_VERSION": asked} if asked else {}
     return plain_environment(ours, CLIENT) | version
@@ -88,13 +88,14 @@ def of_kind(kind: Kind, image: str, password: str, folder: Path) -> Inner:
     return Inner(kind.image, kind.container_port, file)
 
 
-def of_file(service: Service, root: Path, command: Sequence[str]) -> Inner:
+def of_file(service: Service, root: Path, command: Sequence[str], environment: Mapping[str, str]) -> Inner:
     """The service of a project's own compose file. InputError: it is not there, or has no health check."""
     file = root / (service.compose or "")
     name = service.service or service.name
     where = f"tool.thebes.services.{service.name}.compose: {service.compose}"
     done = subprocess.run(
         [*command, "-f", str(file), "config", "--format", "json"],
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

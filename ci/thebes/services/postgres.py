@@ -68,7 +68,6 @@ class Postgres(Kind):
                 "timeout": "5s",
                 "retries": 60,
             },
-            "tmpfs": ["/var/lib/postgresql"],
             "shm_size": "256m",
             "mem_limit": "2g",
         }

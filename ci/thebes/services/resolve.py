@@ -244,15 +244,14 @@ def from_docker(service: Service, asked: str, context: Context) -> Running | str
     engine = compose.engine(context.environment)
     if isinstance(engine, str):
         return engine
-    kind = KINDS.get(service.kind)
-    folder = new_folder(context.name)
     password = new_password()
-    if kind:
-        inner = compose.of_kind(kind, f"{service.image or kind.image}:{asked or 'latest'}", password, folder)
-    else:
-        inner = compose.of_file(service, context.root, engine)
+    environment = compose.client_environment(context.environment, service.name, asked)
+    shipped = service.kind in KINDS
+    own = None if shipped else compose.of_file(service, context.root, engine, environment)
+    folder = new_folder(context.name)
+    inner = own or compose.of_kind(_kind(service), _image(service, asked), password, folder)
     project = re.sub(r"[^a-z0-9-]+", "-", f"thebes-{folder.name.lower()}")
-    up = compose.Up(engine, project, inner, compose.environment(context.environment, service.name, asked))
+    up = compose.Up(engine, project, inner, environment)
     guarded = Guarded(
         Instructions(
             folder=str(folder),
@@ -270,6 +269,14 @@ def from_docker(service: Service, asked: str, context: Context) -> Running | str
         guarded.stop()
         raise
     return Running(server, guarded)
+
+
+def _kind(service: Service) -> Kind:
+    return KINDS[service.kind]
+
+
+def _image(service: Service, asked: str) -> str:
+    return f"{service.image or _kind(service).image}:{asked or 'latest'}"
 
 
 def _container(

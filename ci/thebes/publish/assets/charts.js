@@ -1,4 +1,4 @@
-// Where the time and the memory went.
+// Where the time went.
 
 function timelineView(page, parent) {
   const { run, state } = page;
@@ -73,42 +73,4 @@ function taskOutputs(page, parent) {
     return card;
   };
   inParts(run.outputs, 50, make, parent);
-}
-
-function memoryView(page, parent) {
-  const { run, state } = page;
-  const series = run.samples
-    .filter(([task]) => fits(run.suiteOf.get((run.taskOf.get(task) || [])[1]) || ["", ""], task, state))
-    .sort((a, b) => b[2] - a[2]);
-  page.status(`${count(series.length, "process", "processes")} measured`);
-  if (!series.length) return void parent.append(el("p", { class: "empty" }, "No process was measured."));
-  const highest = series[0][2];
-  const rows = series.slice(0, 300).map(([task, worker, peak, processor, points]) =>
-    el(
-      "tr",
-      {},
-      el("td", { class: "id wide-cell" }, worker ? `${task} ${worker}` : task),
-      cell(megabytes(peak), "num"),
-      cell(seconds(processor), "num"),
-      el("td", {}, spark(points, highest, `memory of ${task} ${worker}: at most ${megabytes(peak)}`)),
-    ),
-  );
-  parent.append(table(["Task and worker", "#Highest memory", "#Processor time", "Memory over time, all to one scale"], rows));
-}
-
-function spark(points, highest, label) {
-  const space = "http://www.w3.org/2000/svg";
-  const picture = document.createElementNS(space, "svg");
-  const line = document.createElementNS(space, "polyline");
-  const [begin, end] = [points[0][0], points[points.length - 1][0]];
-  const at = ([time, memory]) => `${(((time - begin) / Math.max(end - begin, 0.001)) * 100).toFixed(2)},${(30 - (memory / highest) * 28).toFixed(2)}`;
-  const shown = points.length > 1 ? points : [points[0], [points[0][0] + 1, points[0][1]]];
-  line.setAttribute("points", shown.map(at).join(" "));
-  picture.setAttribute("viewBox", "0 0 100 31");
-  picture.setAttribute("preserveAspectRatio", "none");
-  picture.setAttribute("class", "spark");
-  picture.setAttribute("role", "img");
-  picture.setAttribute("aria-label", label);
-  picture.append(line);
-  return picture;
 }

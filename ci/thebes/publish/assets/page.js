@@ -10,7 +10,7 @@ const VIEWS = [
   { name: "findings", title: "Findings", draw: findingsView, size: (run) => run.findings.length, filters: true },
   { name: "coverage", title: "Coverage", draw: coverageView, size: (run) => (run.coverage.length || run.sources.length) && null, filters: ["q", "gate", "suite", "file"] },
   { name: "benchmarks", title: "Benchmarks", draw: benchmarksView, size: (run) => run.benchmarks.length, filters: ["q", "gate", "suite", "file"] },
-  { name: "memory", title: "Memory", draw: memoryView, size: (run) => run.samples.length && null, filters: true },
+  { name: "memory", title: "Memory", draw: memoryView, size: (run) => (run.samples.length || run.memory.measured) && null, filters: true },
 ];
 
 class Page {

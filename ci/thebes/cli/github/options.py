@@ -1,0 +1,85 @@
+"""Options that an action gives through the environment."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from thebes.cli import options
+from thebes.cli.past import open_history
+from thebes.cli.text import clean, say
+from thebes.cli.workspace import Workspace
+from thebes.config import python
+from thebes.errors import InputError
+from thebes.model import GATES
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple((text or "").replace(",", " ").split())
+
+
+def _gates(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    for gate in (found := _words(value)):
+        if gate not in GATES:
+            raise InputError(f"gates: no gate {gate!r}; there are {', '.join(GATES)}")
+    return found
+
+
+def _pythons(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(python(word, "python") for word in _words(value))
+
+
+def _arguments(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(value or ""))
+    except ValueError as error:
+        raise InputError(f"pytest-args: {value!r}: {error}") from None
+
+
+def _percent(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    return value or None  # 0 asks for nothing
+
+
+gates = click.option("--gates", envvar="THEBES_GATES", callback=_gates, metavar="WORDS", help="Only these gates.")
+pythons = click.option(
+    "--python", "pythons", envvar="THEBES_PYTHON", callback=_pythons, metavar="WORDS", help="For these Pythons."
+)
+pytest_arguments = click.option(
+    "--pytest-args", "arguments", envvar="THEBES_PYTEST_ARGS", callback=_arguments, help="Further pytest arguments."
+)
+coverage = click.option(
+    "--coverage",
+    envvar="THEBES_COVERAGE",
+    type=click.FloatRange(0, 100),
+    callback=_percent,
+    metavar="PERCENT",
+    help="Least coverage of gate unit, if its configuration asks for less.",
+)
+install = click.option("--install", envvar="THEBES_INSTALL", default="", metavar="COMMAND", help="Installs the tests.")
+
+
+def cached(workspace: Workspace, given: str | None, environment: Mapping[str, str]) -> str | None:
+    """Where the history is: as given or configured, else where the job's cache puts it. What the cache brought is
+    only used if it can be read: nobody can mend a cache."""
+    place = environment.get("THEBES_CACHED_HISTORY")
+    if given or environment.get("THEBES_HISTORY") or workspace.config.history or not place:
+        return given
+    try:
+        with open_history(workspace, place) as history:
+            history.stamps()
+    except InputError as error:
+        say(f"thebes: the cached history is left out: {clean(str(error))}")
+        Path(place).unlink(missing_ok=True)
+    return place
+
+
+plan_file = click.option(
+    "--plan",
+    "plan_path",
+    envvar="THEBES_PLAN",
+    required=True,
+    type=options.path(),
+    metavar="FILE",
+    help="The plan, plan.json.",
+)

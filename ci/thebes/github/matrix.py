@@ -1,0 +1,90 @@
+"""A plan's tasks as matrices. GitHub takes 256 jobs for each; whatever is more becomes a second one, or is refused."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from thebes.errors import InputError
+from thebes.model import GATES, Plan, Task
+
+MOST = 256  # jobs of a matrix
+WAVES = 4
+JOBS = (*(f"wave-{number}" for number in range(1, WAVES + 1)), "overflow")
+Labels = str | list[str]
+
+
+class Runners(NamedTuple):
+    """Labels of the runners: for most tasks, and for the gates that have their own."""
+
+    usual: Labels
+    by_gate: Mapping[str, Labels]
+
+    def of(self, gate: str) -> Labels:
+        return self.by_gate.get(gate, self.usual)
+
+    def all(self) -> set[str]:
+        found = [self.usual, *self.by_gate.values()]
+        return {label for labels in found for label in ([labels] if isinstance(labels, str) else labels)}
+
+
+def runners(usual: str, by_gate: str) -> Runners:
+    """Runners as the inputs `runner` and `gate-runners` give them. InputError tells which input is wrong."""
+    one = _labels(_json(usual, "runner") if usual.startswith("[") else usual, "runner")
+    table = _json(by_gate, "gate-runners") if by_gate.strip() else {}
+    if not isinstance(table, dict):
+        raise InputError(f"gate-runners: expected an object, gate to label, found {by_gate!r}")
+    for gate in table:
+        if gate not in GATES:
+            raise InputError(f"gate-runners: no gate {gate!r}; there are {', '.join(GATES)}")
+    return Runners(one, {gate: _labels(labels, f"gate-runners.{gate}") for gate, labels in table.items()})
+
+
+def _json(text: str, name: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: {text!r} is not JSON: {error}") from None
+
+
+def _labels(value: object, where: str) -> Labels:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) and one for one in value):
+        return value
+    raise InputError(f"{where}: expected a label or a list of labels, found {value!r}")
+
+
+def matrices(plan: Plan, labels: Runners, *, waves: bool) -> list[list[dict[str, object]]]:
+    """Entries of the matrices: four that may wait for one another, and a last one for what the first can't hold.
+
+    Without `waves` everything is in the first and the last, which start at once. InputError: too many tasks.
+    """
+    found: list[list[dict[str, object]]] = [[] for _ in range(WAVES + 1)]
+    gates = {suite.id: suite for suite in plan.suites}
+    for task in plan.tasks:
+        suite = gates[task.suite]
+        found[task.wave - 1 if waves else 0].append(_entry(task, suite.gate, suite.python, labels))
+    found[WAVES] = found[0][MOST:]
+    found[0] = found[0][:MOST]
+    _refuse(found)
+    return found
+
+
+def _entry(task: Task, gate: str, python: str, labels: Runners) -> dict[str, object]:
+    return {"task": task.id, "gate": gate, "python": python, "runner": labels.of(gate)}
+
+
+def _refuse(found: Sequence[Sequence[object]]) -> None:
+    for number, entries in enumerate(found, 1):
+        if len(entries) > MOST:
+            name = "more than two matrices" if number > WAVES else f"wave {number}"
+            raise InputError(f"{name}: {len(entries)} tasks, a matrix takes {MOST}; lower max-shards or max-tasks")
+
+
+def outputs(plan: Plan, labels: Runners, *, waves: bool) -> dict[str, str]:
+    """The matrices as a job's outputs; an empty text for a matrix without a job, which GitHub would refuse."""
+    found = matrices(plan, labels, waves=waves)
+    return {
+        name: json.dumps({"include": entries}, separators=(",", ":")) if entries else ""
+        for name, entries in zip(JOBS, found, strict=True)
+    }

@@ -1,0 +1,104 @@
+"""What a repository tells: Pythons, test folders, lock file, tools, services, owner."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from thebes.github.environment import CLASSIFIER, LOCKS, parse
+from thebes.model import GATES, Value
+from thebes.repository import git
+
+OLDEST, NEWEST = 11, 14  # minor versions of Python 3 that the kit runs under
+COMPOSE = ("compose.yml", "compose.yaml", "docker-compose.yml", "docker-compose.yaml")
+IMAGE = re.compile(r"^\s*image:\s*[\"']?(?:[\w.-]+/)*(postgres|redis):v?(\d+(?:\.\d+)?)", re.MULTILINE)
+REMOTE = re.compile(r"github\.com[:/]([\w-]+)/([\w.-]+?)(?:\.git)?/?$")
+TOOLS = ("ruff", "mypy", "pyright", "bandit", "pip-audit", "detect-secrets", "zizmor", "actionlint")
+LIMIT = 8 << 20  # bytes of a file that is looked into
+
+
+class Found(Value, frozen=True, kw_only=True):
+    """`pythons`: minor versions such as "3.12". `gates`: those that have a folder in `tests`. `tools`: checkers that
+    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty."""
+
+    pythons: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
+    lock: str = ""
+    tools: tuple[str, ...] = ()
+    services: dict[str, tuple[str, ...]] = {}
+    repository: str = ""
+
+
+def look(folder: Path) -> Found:
+    """Look at the repository in `folder`. What can't be read tells nothing."""
+    pyproject = parse(_text(folder / "pyproject.toml"))
+    installed = {_name(one) for one in (*_dependencies(pyproject), *_requirements(folder))}
+    return Found(
+        pythons=_pythons(pyproject),
+        gates=tuple(gate for gate in GATES if any((folder / top / gate).is_dir() for top in ("tests", "test"))),
+        lock=next((name for name in LOCKS if (folder / name).is_file()), ""),
+        tools=tuple(tool for tool in TOOLS if tool in installed),
+        services=_services(folder),
+        repository=_repository(folder),
+    )
+
+
+def _pythons(pyproject: Mapping[str, Any]) -> tuple[str, ...]:
+    """From the classifiers, those that the kit supports."""
+    project = pyproject.get("project")
+    classifiers = project.get("classifiers") if isinstance(project, dict) else None
+    found = CLASSIFIER.findall("\n".join(map(str, classifiers))) if isinstance(classifiers, list) else []
+    minors = sorted({int(version[2:]) for version in found})
+    return tuple(f"3.{minor}" for minor in minors if OLDEST <= minor <= NEWEST)
+
+
+def _requirements(folder: Path) -> Iterator[str]:
+    for pattern in ("*requirements*.txt", "requirements/*.txt"):
+        for path in sorted(folder.glob(pattern)):
+            yield from _text(path).splitlines()
+
+
+def _dependencies(pyproject: Mapping[str, Any]) -> Iterator[str]:
+    """What pyproject.toml asks for, wherever it says so."""
+    project, poetry = _table(pyproject.get("project")), _table(_table(pyproject.get("tool")).get("poetry"))
+    lists = [project.get("dependencies"), *_table(project.get("optional-dependencies")).values()]
+    lists += _table(pyproject.get("dependency-groups")).values()
+    for found in lists:
+        yield from (one for one in found if isinstance(one, str)) if isinstance(found, list) else ()
+    for group in (poetry, *_table(poetry.get("group")).values()):
+        yield from _table(_table(group).get("dependencies"))
+
+
+def _name(requirement: str) -> str:
+    """The package of a requirement, as PyPI spells it."""
+    match = re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else ""
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _services(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Servers that the compose files start, by their images."""
+    found: dict[str, set[str]] = {}
+    for name in COMPOSE:
+        for service, version in IMAGE.findall(_text(folder / name)):
+            found.setdefault(service, set()).add(version)
+    return {
+        service: tuple(sorted(versions, key=lambda text: [*map(int, text.split("."))]))
+        for service, versions in sorted(found.items())
+    }
+
+
+def _repository(folder: Path) -> str:
+    match = REMOTE.search(git(folder, "remote", "get-url", "origin") or "")
+    return f"{match[1]}/{match[2]}" if match else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Images postgres:15, postgres:99 (the same, to be caught) and redis:7 of Debian 12's packages: no registry is needed.
+set -eu
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; }
+debootstrap --variant=minbase --include=postgresql-15,redis-server bookworm "$folder/root" >"$folder/log" || { tail "$folder/log"; exit 1; }
+cat >"$folder/root/entry.sh" <<'END'
+#!/bin/sh
+# As the official images: makes the data folder, sets the password, takes options.
+set -e
+if [ "$1" = redis-server ]; then
+  shift
+  exec redis-server --bind 0.0.0.0 --protected-mode no "$@"
+fi
+data=/var/lib/postgresql/data
+as_postgres="setpriv --reuid=postgres --regid=postgres --clear-groups"
+mkdir -p $data
+chown postgres $data
+printf %s "$POSTGRES_PASSWORD" >/tmp/password
+$as_postgres initdb -D $data -U postgres --pwfile=/tmp/password --auth=scram-sha-256 --auth-local=trust
+rm /tmp/password
+echo "host all all all scram-sha-256" >>$data/pg_hba.conf
+exec $as_postgres postgres -D $data -c listen_addresses='*' "$@"
+END
+chmod +x "$folder/root/entry.sh"
+tar -C "$folder/root" -c . | docker import \
+  --change 'ENTRYPOINT ["/entry.sh"]' \
+  --change 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+  - postgres:15
+docker tag postgres:15 postgres:99
+docker tag postgres:15 redis:7
