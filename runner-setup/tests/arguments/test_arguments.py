@@ -51,31 +51,117 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each machine was told; all in one run, as each starts the same checks from scratch."""
-    folder = tmp_path_factory.mktemp("arguments")
-    (folder / "play.yml").write_text(PLAY)
-    hosts = {f"wrong-{i}": {**GOOD, **settings} for i, (settings, _) in enumerate(WRONG)}
-    inventory = {"all": {"hosts": {"good": GOOD, **hosts}}}
-    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+# What a machine says of itself, which of the two AppArmor folders it has, and what it is told.
+MACHINE = {
+    "distribution": "Debian", "distribution_version": "12.11", "distribution_major_version": "12",
+    "architecture": "x86_64", "service_mgr": "systemd", "memtotal_mb": 4096,
+}  # fmt: skip
+NOBLE = {"distribution": "Ubuntu", "distribution_version": "24.04", "distribution_major_version": "24"}
+MACHINES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("debian-12", {}, "bare", ""),
+    ("debian-13-arm", {"distribution_version": "13.1", "distribution_major_version": "13", "architecture": "aarch64"}, "bare", ""),
+    ("ubuntu-24", NOBLE, "profile", ""),
+    ("apparmor", NOBLE, "bare", "restricts user namespaces and has no AppArmor profile for rootlesskit"),
+    ("fedora", {"distribution": "Fedora", "distribution_version": "42"}, "bare", "runs Fedora 42; supported are Debian 12 and 13, Ubuntu 22.04 and 24.04"),
+    ("old", {"distribution_version": "11.9", "distribution_major_version": "11"}, "bare", "runs Debian 11.9; supported are"),
+    ("interim", {**NOBLE, "distribution_version": "24.10"}, "bare", "runs Ubuntu 24.10; supported are"),
+    ("power", {"architecture": "ppc64le"}, "bare", "is ppc64le; supported are x86_64 and aarch64"),
+    ("runit", {"service_mgr": "runit"}, "bare", "is run by runit; systemd is needed"),
+]  # fmt: skip
+MACHINES_PLAY = """
+- hosts: all
+  connection: local
+  gather_facts: false
+  any_errors_fatal: false
+  tasks:
+    - ansible.builtin.set_fact:
+        cacheable: true
+        ansible_distribution: "{{ says.distribution }}"
+        ansible_distribution_version: "{{ says.distribution_version }}"
+        ansible_distribution_major_version: "{{ says.distribution_major_version }}"
+        ansible_architecture: "{{ says.architecture }}"
+        ansible_service_mgr: "{{ says.service_mgr }}"
+        ansible_memtotal_mb: "{{ says.memtotal_mb }}"
+    - ansible.builtin.include_role: {name: preflight, tasks_from: system}
+    - ansible.builtin.include_role: {name: preflight, tasks_from: settings, public: true}
+    - ansible.builtin.include_role: {name: preflight, tasks_from: machine}
+    - ansible.builtin.include_role: {name: docker, tasks_from: validate, public: true}
+    - ansible.builtin.debug:
+        msg: "{{ runner_architecture }} {{ runner_sha256[runner_architecture] }} {{ runner_all_labels | join(',') }}
+          {{ (runner_library_packages + docker_extra_packages) | join(',') }}"
+"""
+Told = tuple[dict[str, str], dict[str, str]]
+
+
+def ask(folder: Path, play: str, hosts: dict[str, Any], *arguments: str, path: str = "") -> Told:
+    """What each refused machine was told, and the last message of each other one; one run for all."""
+    (folder / "play.yml").write_text(play)
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
     command = ["ansible-playbook", "--inventory", str(folder / "hosts.yml"), str(folder / "play.yml")]
     env = {
         **os.environ,
+        "PATH": path + os.environ["PATH"],
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         "ANSIBLE_FORKS": "4",
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env=env
+    )
     told: dict[str, str] = {}
+    said: dict[str, str] = {}
     result = json.loads(done.stdout[done.stdout.index("{") :])
     for task in result["plays"][0]["tasks"]:
         for host, answer in task["hosts"].items():
             if answer.get("failed"):
                 told[host] = " ".join(str(answer).split())
-    assert result["stats"]["good"]["ok"] > 0, done.stdout + done.stderr
-    return told
+            said[host] = str(answer.get("msg", ""))
+    assert set(result["stats"]) == set(hosts), done.stdout + done.stderr
+    return told, said
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each machine was told; all in one run, as each starts the same checks from scratch."""
+    hosts = {f"wrong-{i}": {**GOOD, **settings} for i, (settings, _) in enumerate(WRONG)}
+    return ask(tmp_path_factory.mktemp("arguments"), PLAY, {"good": GOOD, **hosts})[0]
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    folder = tmp_path_factory.mktemp("machines")
+    for name in ("bin", "bare", "profile"):
+        (folder / name).mkdir()
+    (folder / "profile" / "rootlesskit").touch()
+    sysctl = folder / "bin" / "sysctl"  # Ubuntu's answer, whatever this machine's kernel is
+    sysctl.write_text("#!/bin/sh\necho 1\n")
+    sysctl.chmod(0o755)
+    hosts = {
+        name: {**GOOD, "says": {**MACHINE, **says}, "profiles": str(folder / profiles),
+               "docker_container_limits": False, "preflight_disk_min_mib": 1}
+        for name, says, profiles, _ in MACHINES
+    }  # fmt: skip
+    own = ("-e", "preflight_apparmor_folder={{ profiles }}")
+    return ask(folder, MACHINES_PLAY, hosts, *own, path=f"{folder}/bin:")
+
+
+@pytest.mark.parametrize("name", [m[0] for m in MACHINES])
+def test_unfit_machines_are_refused(machines: Told, name: str) -> None:
+    expected = next(m[3] for m in MACHINES if m[0] == name)
+    told = machines[0].get(name, "nothing")
+    assert (expected in told) if expected else (told == "nothing"), told
+
+
+def test_architecture_labels_checksum_and_packages_follow_from_the_machine(machines: Told) -> None:
+    sums = yaml.safe_load((ROOT / "roles/runner/defaults/main.yml").read_text())["runner_sha256"]
+    assert sums["x64"] != sums["arm64"]
+    said = machines[1]
+    assert said["debian-12"].startswith(f"x64 {sums['x64']} self-hosted,Linux,X64,local ")
+    assert said["debian-13-arm"].startswith(f"arm64 {sums['arm64']} self-hosted,Linux,ARM64,local ")
+    assert "libicu72" in said["debian-12"]
+    assert "libicu76" in said["debian-13-arm"]
+    assert "docker-compose-v2" in said["ubuntu-24"]
 
 
 def test_good_settings_pass(answers: dict[str, str]) -> None:

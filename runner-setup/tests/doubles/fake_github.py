@@ -87,7 +87,7 @@ class FakeGitHub:
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.next_id = 1
-        self.offline_after = 5.0
+        self.offline_after = 20.0  # GitHub takes minutes
         self.date_skew = 0.0
         self.private = True
         self.group_public = False
@@ -320,7 +320,7 @@ class FakeGitHub:
                 del self.runners[key]
             return 200, {}
         if path == "/_control/runners":
-            return 200, [self.show(r) for r in self.runners.values()]
+            return 200, [{**self.show(r), "scope": r.scope} for r in self.runners.values()]
         if path == "/_control/requests":
             return 200, self.requests
         raise Answer(404)

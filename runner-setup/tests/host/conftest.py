@@ -1,22 +1,22 @@
-"""The provisioned machine, and the GitHub that it talks to. Started by molecule's verify."""
+"""The provisioned machine, and the GitHub that it talks to. Started by sequence.sh."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 40.0
-FIGURES: dict[str, float] = {}
+PATIENCE = 120.0  # only a failing test waits that long
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -73,6 +73,17 @@ class Host:
     def health(self, instance: str) -> dict[str, Any]:
         return next(h for h in json.loads(self.run("thebes-runner health")) if h["instance"] == instance)
 
+    @contextlib.contextmanager
+    def limits(self, **values: float) -> Iterator[None]:
+        """Other limits of the watchdog (watchdog.json) for a while."""
+        file = "/etc/thebes-runner/watchdog.json"
+        changes = " | ".join(f".{key} = {value}" for key, value in values.items())
+        self.run(f"cp -p {file} {file}.before; jq '{changes}' {file}.before > {file}; thebes-runner refresh")
+        try:
+            yield
+        finally:
+            self.run(f"mv {file}.before {file}; thebes-runner refresh")
+
     def uid(self, instance: str) -> int:
         return int(self.run(f"id -u thebes-{instance}"))
 
@@ -81,13 +92,23 @@ class Jobs:
     def __init__(self, github: GitHub, host: Host) -> None:
         self.github = github
         self.host = host
+        self.submitted: list[str] = []
+
+    def end_all(self) -> None:
+        """Jobs that a failed test left behind must not keep the runners from the next."""
+        for job in self.submitted:
+            if (state := self.state(job))["status"] == "in_progress":
+                instance = state["runner"].split("-")[2]
+                if self.host.health(instance)["runner_name"] == state["runner"]:
+                    self.host.run(f"systemctl kill --signal=KILL thebes-job@{instance}")
 
     def submit(self, *steps: str | dict[str, Any], labels: tuple[str, ...] = (), **values: object) -> str:
         """Queue a job of shell steps; its id. Private, not from a fork, unless told otherwise."""
         made = [{"run": step} if isinstance(step, str) else step for step in steps]
         event = {"repository": {"id": 1, "private": True}}
         body = {"steps": made, "labels": list(labels), "repository": "acme/product", "event": event, **values}
-        return str(self.github.call("jobs", body)["id"])
+        self.submitted.append(str(self.github.call("jobs", body)["id"]))
+        return self.submitted[-1]
 
     def state(self, job: str) -> dict[str, Any]:
         return dict(self.github.call(f"jobs/{job}"))
@@ -124,13 +145,21 @@ def host() -> Host:
 
 
 @pytest.fixture
-def jobs(github: GitHub, host: Host) -> Jobs:
-    """Both runners idle, nothing broken on purpose."""
+def jobs(github: GitHub, host: Host) -> Iterator[Jobs]:
+    """A runner is idle (the other may still be cleaning up), nothing broken on purpose."""
     github.call("faults", [])
     github.call("set", {"private": True, "group_public": False})
+    wait_for(lambda: github.ready(""), "a runner is online and idle")
+    jobs = Jobs(github, host)
+    yield jobs
+    jobs.end_all()
+
+
+@pytest.fixture
+def both(jobs: Jobs, github: GitHub) -> None:
+    """Both runners are idle."""
     for instance in ("a", "b"):
         wait_ready(github, instance)
-    return Jobs(github, host)
 
 
 def wait_ready(github: GitHub, instance: str) -> str:
@@ -138,24 +167,21 @@ def wait_ready(github: GitHub, instance: str) -> str:
 
 
 @pytest.fixture
-def figure() -> Callable[[str, float], None]:
-    def note(name: str, seconds: float) -> None:
-        FIGURES[name] = round(seconds, 2)
+def figure() -> Callable[..., None]:
+    """Notes a measurement for the table that is printed at the end."""
+
+    def note(name: str, value: float, unit: str = "s") -> None:
+        with open(os.environ["FIGURES"], "a", encoding="utf-8") as file:
+            file.write(f"{name}\t{value:.{0 if unit == 'MiB' else 1}f} {unit}\n")
 
     return note
 
 
-def pytest_sessionfinish() -> None:
-    """Leaves what was measured in .cache/figures.json, from which the table is printed."""
-    if FIGURES:
-        path = ROOT / ".cache" / "figures.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(FIGURES, indent=2) + "\n")
-
-
-def play(name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def play(
+    name: str, *arguments: str, check: bool = True, inventory: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run one of the kit's playbooks against the machine, with molecule's inventory."""
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    inventory = inventory or os.environ["MOLECULE_INVENTORY_FILE"]
     command = ["ansible-playbook", "--inventory", inventory, str(ROOT / name), *arguments]
     env = {
         **os.environ,
@@ -163,7 +189,6 @@ def play(name: str, *arguments: str, check: bool = True) -> subprocess.Completed
         "ANSIBLE_PIPELINING": "true",
         "SSL_CERT_FILE": os.environ["FILES"] + "/ca.crt",
     }
-    # Molecule has failures printed on standard error: take both.
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=env, cwd=ROOT
     )

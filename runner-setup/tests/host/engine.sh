@@ -3,6 +3,8 @@
 set -euo pipefail
 
 CACHE=${CACHE:?folder for the engine and the image}
+# What the host runs: bookworm or trixie (Debian 12, 13), jammy or noble (Ubuntu 22.04, 24.04).
+SUITE=${SUITE:-bookworm}
 # A second run at the same time needs a bridge and a network of its own.
 BRIDGE=${BRIDGE:-thebes0}
 export GATEWAY=${GATEWAY:-10.213.0.1}
@@ -22,14 +24,16 @@ install_packages() {
 start_engine() {
   [ "$(id -u)" -eq 0 ] || { echo "test-hosts needs root, as it starts a Docker engine" >&2; exit 1; }
   mkdir -p "$CACHE"
-  install_packages docker.io iptables debootstrap iproute2 openssl
+  install_packages docker.io iptables mmdebstrap iproute2 openssl
   exec 9>"/run/lock/$BRIDGE.lock"
   flock --nonblock 9 || { echo "another run uses the bridge $BRIDGE: wait for it, or set BRIDGE and GATEWAY" >&2; exit 1; }
+  stop_left_over
   ip link show $BRIDGE >/dev/null 2>&1 || ip link add $BRIDGE type bridge
   ip address replace $GATEWAY/24 dev $BRIDGE
   ip link set $BRIDGE up
-  /usr/sbin/dockerd --bridge=$BRIDGE --data-root="$CACHE/docker" --exec-root="$CACHE/exec" \
-    --pidfile="$CACHE/docker.pid" --host="$DOCKER_HOST" >"$CACHE/dockerd.log" 2>&1 &
+  # Without the lock (9), so that an engine whose run was killed does not keep it.
+  /usr/sbin/dockerd --bridge=$BRIDGE --insecure-registry="$GATEWAY:5000" --data-root="$CACHE/docker" --exec-root="$CACHE/exec" \
+    --pidfile="$CACHE/docker.pid" --host="$DOCKER_HOST" >"$CACHE/dockerd.log" 2>&1 9>&- &
   ENGINE=$!
   trap stop_engine EXIT
   for _ in $(seq 100); do
@@ -42,39 +46,74 @@ start_engine() {
   exit 1
 }
 
+# Leaves nothing behind: no machine, no processes, no bridge, no firewall rules of it.
 stop_engine() {
-  local code=$?
+  local code=$? table rule
   set +e # what was killed ends with a status of its own
-  for process in "${FAKE:-}" "$ENGINE"; do
+  /usr/bin/docker rm --force --volumes thebes-host >/dev/null 2>&1
+  for process in "${FAKE:-}" "${REGISTRY:-}" "$ENGINE"; do
     [ -n "$process" ] && kill "$process" && wait "$process"
+  done
+  umount "$CACHE"/exec/netns/* 2>/dev/null # left by containers of the host's network
+  for table in filter nat; do
+    iptables --table "$table" --list-rules | sed -n "s/^-A \(.*\(-[io] $BRIDGE \|-s ${GATEWAY%.*}.0\/24 \).*\)/--delete \1/p" |
+      while read -r rule; do
+        # shellcheck disable=SC2086
+        iptables --table "$table" $rule
+      done
   done
   ip link delete $BRIDGE
   exit $code
 }
 
-# Give a new system this machine's package sources, and the way to them.
-copy_apt_settings() {
-  local root=$1
-  rm -f "$root/etc/apt/sources.list"
-  cp -a /etc/apt/sources.list.d/. "$root/etc/apt/sources.list.d/"
-  [ -f /etc/apt/sources.list ] && cp /etc/apt/sources.list "$root/etc/apt/"
-  find "$root/etc/apt/sources.list.d" -type f ! -name '*.sources' ! -name '*.list' -delete
-  # Settings of the way to the mirror (proxies, certificates), but none that change what is installed.
-  grep -lE '^ *Acquire' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d/"
+# An engine of ours whose run was killed before it could stop it.
+stop_left_over() {
+  local pid
+  [ -f "$CACHE/docker.pid" ] || return 0
+  pid=$(cat "$CACHE/docker.pid")
+  if grep -qsz -- "--data-root=$CACHE/docker" "/proc/$pid/cmdline"; then
+    kill "$pid"
+    tail --pid="$pid" --follow /dev/null
+  fi
 }
 
-# A Debian host as a cloud provider would hand it out: systemd, Python, certificates, apt sources.
+# How the Debian or Ubuntu of $SUITE is made from packages: `make_system TARGET PACKAGE,… [OPTION …]`,
+# with this machine's way to its mirror (proxies, certificates) and no setting that changes what is installed.
+make_system() {
+  local target=$1 include=$2 source settings=()
+  shift 2
+  case $SUITE in
+    bookworm | trixie)
+      source="deb $(mirror_of Debian) $SUITE main"
+      ;;
+    jammy | noble)
+      install_packages ubuntu-keyring
+      source="deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] ${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu} $SUITE main universe"
+      ;;
+    *)
+      echo "SUITE is '$SUITE', expected bookworm, trixie, jammy or noble" >&2
+      exit 2
+      ;;
+  esac
+  mapfile -t settings < <(grep -lE '^ *Acquire::(https?|Check)' /etc/apt/apt.conf.d/* 2>/dev/null)
+  mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --dpkgopt=force-unsafe-io \
+    "${settings[@]/#/--aptopt=}" --include="$include" "$@" "$SUITE" "$target" "$source" 2>"$CACHE/system.log" ||
+    { tail -5 "$CACHE/system.log" >&2; return 1; }
+}
+
+# The mirror that this machine uses for a distribution, or else the distribution's own.
+mirror_of() {
+  local found
+  found=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Origin: $1" "Label: $1" | head -1)
+  echo "${found:-http://deb.debian.org/debian}"
+}
+
+# A host as a cloud provider would hand it out: systemd, Python, certificates, apt sources.
 build_image() {
-  [ -n "$(/usr/bin/docker images --quiet thebes-host)" ] && return
-  local root=$CACHE/root context=$CACHE/context
-  rm -rf "$root" "$context"
-  mkdir -p "$context"
-  local mirror
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -1)
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "${mirror:?no apt source of bookworm}" >"$CACHE/debootstrap.log"
-  copy_apt_settings "$root"
-  tar -C "$root" -c . | /usr/bin/docker import - thebes-base >"$CACHE/import.log"
-  cp tests/host/Dockerfile "$context/"
-  /usr/bin/docker build --quiet --network host --tag thebes-host "$context"
-  rm -rf "$root"
+  IMAGE=thebes-host:$SUITE
+  export IMAGE
+  [ -n "$(/usr/bin/docker images --quiet "$IMAGE")" ] && return
+  make_system "$CACHE/system.tar" ca-certificates,systemd,systemd-sysv,dbus,sudo,python3,python3-apt,iproute2,procps,cron
+  /usr/bin/docker import --change 'CMD ["/sbin/init"]' "$CACHE/system.tar" "$IMAGE" >"$CACHE/import.log"
+  rm -f "$CACHE/system.tar"
 }

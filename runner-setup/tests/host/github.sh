@@ -19,6 +19,6 @@ start_fake_github() {
   export RUNNER_SHA256 FILES=$files
   "$VENV/bin/python" tests/doubles/fake_github.py --host $GATEWAY --port 8443 --public-url https://github.test:8443 \
     --certificate "$files/server.crt" --key "$files/server.key" --app-public-key "$files/app.pub" \
-    --token ghp_secret_of_the_tests --files "$files/public" &
+    --token ghp_secret_of_the_tests --files "$files/public" 9>&- &
   FAKE=$!
 }

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from conftest import GitHub, Host, Jobs, wait_for, wait_ready
 
 DAEMON = "setsid --fork sleep 4321 </dev/null >/dev/null 2>&1"
-# The only image there is without a registry: made of the host's own static or copied programs.
-IMAGE = (
-    "mkdir -p ctx/bin ctx/lib64; cp /bin/sh /bin/cat /bin/id /bin/sleep /usr/bin/touch ctx/bin/;"
-    " for l in $(ldd /bin/sh /bin/cat /bin/id /bin/sleep /usr/bin/touch | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
-    " do mkdir -p ctx$(dirname $l); cp -L $l ctx$l; done;"
-    " tar -C ctx -c . | docker import - small >/dev/null"
-)
+# The image thebes-small is at the hosts' mirror only (tests/host/registry.sh): each use is a pull through it.
+COMPOSE = """
+services:
+  web:
+    image: thebes-small
+    command: httpd -f -p 80 -h /bin
+    healthcheck: {test: wget -q -O /dev/null http://127.0.0.1/busybox, interval: 1s, retries: 20}
+  client:
+    image: thebes-small
+    depends_on: {web: {condition: service_healthy}}
+    command: wget -q -O /shared/copy http://web/busybox
+    volumes: [./shared:/shared]
+"""
+CONTAINERS = """
+import os, signal, urllib.request
+from testcontainers.core.container import DockerContainer
+web = DockerContainer("thebes-small").with_command("httpd -f -p 80 -h /bin").with_exposed_ports(80).start()
+url = f"http://{web.get_container_host_ip()}:{web.get_exposed_port(80)}/busybox"
+print("served", len(urllib.request.urlopen(url, timeout=20).read()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_job_runs_and_the_next_runner_is_a_new_one(
@@ -37,6 +56,24 @@ def test_a_job_runs_and_the_next_runner_is_a_new_one(
     assert job["runner"] not in [r["name"] for r in github.runners()]
 
 
+@pytest.mark.usefixtures("both")
+def test_idle_memory(jobs: Jobs, host: Host, figure: Callable[..., None]) -> None:
+    """Without the listener, as the stand-in's memory says nothing about GitHub's."""
+
+    def resident(unit: str) -> float:
+        pid = host.run(f"systemctl show {unit} -p MainPID --value")
+        return int(host.run(f"grep VmRSS /proc/{pid}/status").split()[1]) / 1024
+
+    runner = host.health("a")["memory_mib"] - resident("thebes-job@a")
+    assert 0 < runner < 400
+    figure(
+        "idle memory of a runner: rootless Docker and user manager, without GitHub's listener", runner, "MiB"
+    )
+    for name, unit in {"a supervisor": "thebes-runner@a", "the watchdog": "thebes-watchdog"}.items():
+        figure(f"idle memory of {name}", resident(unit), "MiB")
+
+
+@pytest.mark.usefixtures("both")
 def test_the_blob_is_in_no_process_list_and_in_no_unit(jobs: Jobs, host: Host) -> None:
     commands = host.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
     assert "eyI" not in commands  # base64 of {"
@@ -48,6 +85,7 @@ def test_the_blob_is_in_no_process_list_and_in_no_unit(jobs: Jobs, host: Host) -
     assert "ACTIONS_RUNNER_INPUT_JITCONFIG=eyI" in host.run(f"tr '\\0' '\\n' < /proc/{pid}/environ")
 
 
+@pytest.mark.usefixtures("both")
 def test_two_instances_work_side_by_side(jobs: Jobs) -> None:
     first = jobs.submit("sleep 3")
     second = jobs.submit("sleep 3")
@@ -90,12 +128,11 @@ def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
     """Rootless daemon; files made by a container's root; the socket mounted into a container."""
     job = jobs.run(
         "docker info 2>&1 | grep -w rootless",
-        IMAGE,
-        "docker run --rm -v $PWD:/work small touch /work/by-root; stat -c %U by-root",
-        "docker run --rm -v /tmp:/t small touch /t/seen; test -e /tmp/seen",
+        "docker run --rm -v $PWD:/work thebes-small touch /work/by-root; stat -c %U by-root",
+        "docker run --rm -v /tmp:/t thebes-small touch /t/seen; test -e /tmp/seen",
         # A container that reaches the daemon by the path that everybody mounts.
-        "mkdir -p s; docker run --rm -v /var/run/docker.sock:/var/run/docker.sock -v $PWD/s:/s small sh -c 'test -S /var/run/docker.sock && id -u'",
-        "docker run -d --name stays small sleep 4324; docker volume create keep; docker network create net",
+        "mkdir -p s; docker run --rm -v /var/run/docker.sock:/var/run/docker.sock -v $PWD/s:/s thebes-small sh -c 'test -S /var/run/docker.sock && id -u'",
+        "docker run -d --name stays thebes-small sleep 4324; docker volume create keep; docker network create net",
     )
     assert job["conclusion"] == "success", job["log"]
     instance = job["runner"].split("-")[2]
@@ -112,8 +149,58 @@ def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
 
 def test_build_with_buildkit(jobs: Jobs) -> None:
     job = jobs.run(
-        IMAGE,
-        "printf 'FROM small\\nRUN --mount=type=cache,target=/c touch /c/x\\n' > Dockerfile; docker build -q -t built . && docker run --rm built id -u",
+        "printf 'FROM thebes-small\\nRUN --mount=type=cache,target=/c touch /c/x\\n' > Dockerfile; docker build -q -t built . && docker run --rm built id -u",
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+def test_compose(jobs: Jobs) -> None:
+    """A network, a health check that the other service waits for, a folder of the workspace."""
+    job = jobs.run(
+        f"cat > compose.yml <<'E'\n{COMPOSE}E",
+        "mkdir shared; docker compose version >/dev/null 2>&1 && compose='docker compose' || compose=docker-compose;"
+        " $compose -f compose.yml up --abort-on-container-exit --exit-code-from client",
+        "docker run --rm -v $PWD/shared:/shared thebes-small cmp /bin/busybox /shared/copy",
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+@pytest.fixture
+def testcontainers(host: Host) -> Iterator[str]:
+    """Where on the machine the real library of that name lies."""
+    library = os.environ["FILES"] + "/library"
+    python = host.run("python3 -c 'import sys; print(sys.version_info[0], sys.version_info[1], sep=\".\")'")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", library]
+    command += ["--python-version", python, "--only-binary=:all:"]
+    command += [f"testcontainers=={importlib.metadata.version('testcontainers')}"]
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(["docker", "cp", library, f"{host.name}:/opt/library"], check=True, capture_output=True)
+    yield "/opt/library"
+    host.run("rm -rf /opt/library")
+
+
+def test_testcontainers(jobs: Jobs, testcontainers: str) -> None:
+    """Its helper container mounts the usual socket, and removes what a killed test left behind."""
+    # The library takes a machine that is a container itself for the inside of one of its containers.
+    environment = f"PYTHONPATH={testcontainers} TESTCONTAINERS_CONNECTION_MODE=docker_host TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1"
+    left = (
+        "docker ps --all --quiet --filter label=org.testcontainers.session-id --filter ancestor=thebes-small"
+    )
+    job = jobs.run(
+        f"! {environment} python3 - <<'E'\n{CONTAINERS}E",
+        f"docker ps; timeout 20 sh -c 'while {left} | grep -q .; do sleep 0.2; done'",
+    )
+    assert job["conclusion"] == "success", job["log"]
+    assert "served" in job["log"]
+    assert "testcontainers/ryuk" in job["log"]
+
+
+def test_jobs_trust_the_ca_bundle(jobs: Jobs, github: GitHub) -> None:
+    """So do the supervisor and Docker: without it there would be no job and no image."""
+    job = jobs.run(
+        f"curl --silent --fail {github.url}/api/v3/meta",
+        f"python3 -c 'import urllib.request; urllib.request.urlopen(\"{github.url}/api/v3/meta\")'",
+        'grep -q "BEGIN CERTIFICATE" $NODE_EXTRA_CA_CERTS',
     )
     assert job["conclusion"] == "success", job["log"]
 
@@ -121,8 +208,7 @@ def test_build_with_buildkit(jobs: Jobs) -> None:
 def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub) -> None:
     """Files of other ids inside containers belong to subordinate ids that the user can't delete."""
     job = jobs.run(
-        IMAGE,
-        "mkdir d; chmod 777 d; docker run --rm -u 1234 -v $PWD/d:/d small sh -c 'touch /d/f'",
+        "mkdir d; chmod 777 d; docker run --rm -u 1234 -v $PWD/d:/d thebes-small sh -c 'touch /d/f'",
         "stat -c %u d/f; ! rm -f d/f || true; chmod 700 .",
     )
     assert job["conclusion"] == "success", job["log"]
@@ -142,6 +228,7 @@ def test_a_job_stays_within_its_memory(jobs: Jobs, host: Host, github: GitHub) -
     assert job["conclusion"] == "success"
 
 
+@pytest.mark.usefixtures("both")
 def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
     """The claims of docs/runner-security.md about one instance against another and the host."""
     host.run(
@@ -210,13 +297,10 @@ def test_metadata_addresses_are_blocked_for_jobs_and_containers(
         job = jobs.run(
             f'! python3 -c "{probe}"',
             "systemd-run --user --wait --pipe sh -c '! curl -sf -m 3 http://169.254.169.254/hostname'",
-            IMAGE.replace("ctx/bin/;", "ctx/bin/; cp /usr/bin/curl ctx/bin/;").replace(
-                "ldd /bin/sh", "ldd /usr/bin/curl /bin/sh"
-            ),
-            "! docker run --rm small curl -sf -m 3 http://169.254.169.254/hostname",
-            "! docker run --rm --network host small curl -sf -m 3 http://169.254.169.254/hostname",
+            "! docker run --rm thebes-small nc -w 3 169.254.169.254 80 </dev/null",
+            "! docker run --rm --network host thebes-small nc -w 3 169.254.169.254 80 </dev/null",
             # The control: a container does reach an address that is not blocked.
-            f"docker run --rm small curl -sk -m 5 {github.url}/api/v3/meta",
+            f"docker run --rm thebes-small nc -w 10 {os.environ['GATEWAY']} 8443 </dev/null",
         )
         assert job["conclusion"] == "success", job["log"]
     finally:
@@ -271,6 +355,7 @@ def test_diagnostics_of_a_job_are_kept_for_root(jobs: Jobs, host: Host, github: 
     assert "needle-42" in host.run(f"cat /var/log/thebes-runner/{instance}/diag-*/Worker_{job}.log")
 
 
+@pytest.mark.usefixtures("both")
 def test_the_health_play_prints_a_table(jobs: Jobs) -> None:
     from conftest import play
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,6 +35,29 @@ def test_settings_are_strict(tmp_path: Path) -> None:
         settings.watchdog(file)
     with pytest.raises(SettingsError, match="run site.yml"):
         settings.watchdog(tmp_path / "none.json")
+
+
+def test_commands_by_hand_use_the_proxy_of_the_units(tmp_path: Path) -> None:
+    """`thebes-runner online` behind a proxy that is not there says so, instead of going around it."""
+    instance = {"name": "a", "user": "nobody", "directory": str(tmp_path)}
+    values = {field.name: "" for field in dataclasses.fields(settings.Runner)}
+    hub = {
+        "scope": "repository",
+        "auth": "token",
+        "url": "https://github.test",
+        "token_file": str(tmp_path / "token"),
+    }
+    github = {field.name: "" for field in dataclasses.fields(settings.GitHub)} | hub
+    write(tmp_path / "runner.json", {**values, "github": github, "instances": [instance]})
+    (tmp_path / "token").write_text("x")
+    (tmp_path / "environment").write_text("# Ansible managed\nhttps_proxy=http://127.0.0.1:1\n")
+    program = Path(settings.__file__).parents[1] / "thebes-runner"
+    done = subprocess.run(
+        [program, "online"], capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "THEBES_RUNNER_CONFIG": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr  # github.test itself has no address
 
 
 def test_a_user_that_is_missing_is_named() -> None:

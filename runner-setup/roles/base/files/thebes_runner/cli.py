@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,11 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     arguments = parser().parse_args()
+    # Called by hand or by a playbook, a command must find the same proxy as the units do.
+    environment = settings.CONFIG_DIR / "environment"
+    if environment.exists():
+        for key, value in settings.shared_environment(environment.read_text(encoding="utf-8")).items():
+            os.environ.setdefault(key, value)
     try:
         return int(arguments.call(arguments))
     except RunnerKitError as error:

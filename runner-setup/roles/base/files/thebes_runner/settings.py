@@ -154,6 +154,12 @@ class Observability:
     textfile: str
 
 
+def shared_environment(text: str) -> dict[str, str]:
+    """The variables of /etc/thebes-runner/environment (proxies, certificates), which the units read too."""
+    lines = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    return {key: value for key, equals, value in lines if equals}
+
+
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
