@@ -1,6 +1,7 @@
 """Every row of the table in docs/configuration.md: who wins against a project's own `addopts`, by real runs."""
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -100,6 +101,10 @@ def _workers(project: Project) -> None:
     assert workers(project) == {"gw0", "gw1"}
     assert run(project, "-n 2", "--workers", "0").exit == 0
     assert workers(project) == {""}
+    assert run(project, "-n auto").exit == 0
+    assert project.outcomes() == PASSED
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert workers(project) <= {f"gw{number}" for number in range(share)}
 
 
 @row("--dist load", "--dist worksteal")

@@ -12,7 +12,7 @@ from thebes.codec import encode, write_atomic
 from thebes.errors import InputError
 from thebes.judge import Policy
 from thebes.merge import Beside, merge, open_run
-from thebes.model import Plan, Verdict
+from thebes.model import Plan, TaskKind, Verdict
 from thebes.plan import Choice, ProjectInput, assemble
 from thebes.publish import terminal
 from thebes.repository import changed_lines
@@ -31,6 +31,8 @@ from .workspace import Workspace
 
 KEPT_RUNS = 5
 PLAN = "plan.json"
+
+AUTO_WORKERS = "PYTEST_XDIST_AUTO_NUM_WORKERS"  # read by pytest-xdist for `-n auto`
 
 
 @click.command("run", epilog="Examples: thebes run · thebes run --shards 4 --gate unit · thebes run -- -k 'not slow'")
@@ -93,6 +95,8 @@ def command(
     plan = assemble(
         inputs, Choice(gates=gates, shards=shards, target=target, pythons=pythons, coverage=coverage), workspace.commit
     )
+    if not workers:
+        each = _share_processors(workspace, plan, inputs, each)
     folder = _folder(workspace, out)
     write_atomic(folder / PLAN, encode(plan))
     stop = Stop()
@@ -171,6 +175,18 @@ def _tell_notes(inputs: list[ProjectInput]) -> None:
     for project in inputs:
         for note in project.discovery.notes:
             say(f"thebes: {project.path}: {clean(note)}")
+
+
+def _share_processors(workspace: Workspace, plan: Plan, inputs: list[ProjectInput], each: int) -> int:
+    """Where the project's own options ask for as many workers as there are processors, shards beside each other get
+    their share of them. Returns the processes that each shard will start."""
+    shards = sum(task.kind == TaskKind.PYTEST for task in plan.tasks)
+    wanted = {project.discovery.options.workers for project in inputs}
+    if shards < 2 or AUTO_WORKERS in workspace.environment or not wanted & {"auto", "logical"}:
+        return each
+    share = max(1, processors() // shards)
+    workspace.environment[AUTO_WORKERS] = str(share)
+    return share
 
 
 def _workers(asked: str | None, inputs: list[ProjectInput]) -> int:

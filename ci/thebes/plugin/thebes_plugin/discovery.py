@@ -22,7 +22,8 @@ WATCHED = ("pytest-xdist", "pytest-cov", "pytest-rerunfailures", "pytest-randoml
 def install(config: pytest.Config, path: str) -> None:
     config.option.collectonly = True
     if hasattr(config.option, "numprocesses"):  # the controller of xdist does not collect
-        workers, dist = config.option.numprocesses, config.option.dist
+        # As asked for: xdist itself replaces "auto" by a number.
+        workers, dist = config.known_args_namespace.numprocesses, config.option.dist
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
     else:
         workers, dist = None, "no"
