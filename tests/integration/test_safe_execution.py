@@ -49,10 +49,13 @@ QUIET = ("-p", "no:randomly", "-p", "no:timeout", "-W", "ignore::pytest.PytestUn
 
 
 def phases(project: Project) -> dict[str, tuple[str, str, str, str]]:
-    """Phase, message, text and output of every test that did not plainly pass, by the test's own name."""
+    """Phase, message, text and output of every test that did not plainly pass, by the test's own name.
+
+    A test may have two: xdist does not always know what a worker was running that was ended, and then the test runs
+    once more in the next session.
+    """
     rows = project.query("SELECT id, phase, message, text, output FROM phase WHERE decides")
     found = {test.partition("::")[2]: (when, message, text, output) for test, when, message, text, output in rows}
-    assert len(found) == len(rows), "a test has several phases"
     return found
 
 

@@ -31,7 +31,7 @@ from .memory import QUICK, Memory
 from .processes import kill_tree, send
 
 LONG = 60.0  # a test without a limit is worth a word after this time
-ANSWER = 1.5  # seconds that a process gets for telling its stacks
+ANSWER = 5.0  # seconds that a process gets for telling its stacks
 OUTPUT_LIMIT = 16 * 1024
 
 
