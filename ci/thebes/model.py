@@ -311,7 +311,7 @@ class Limit(Line, frozen=True, tag="limit", kw_only=True):
 
 
 class Crash(Line, frozen=True, tag="crash", kw_only=True):
-    """A process died. `id` is the test that it was running; empty: none."""
+    """A process died. `id` is the test that it was running; empty: none, also where `worker` tells which one died."""
 
     id: str
     text: str

@@ -50,13 +50,11 @@ QUIET = ("-p", "no:randomly", "-p", "no:timeout", "-W", "ignore::pytest.PytestUn
 
 
 def phases(project: Project) -> dict[str, tuple[str, str, str, str]]:
-    """Phase, message, text and output of every test that did not plainly pass, by the test's own name.
-
-    A test may have two: xdist does not always know what a worker was running that was ended, and then the test runs
-    once more in the next session.
-    """
+    """Phase, message, text and output of every test that did not plainly pass, by the test's own name."""
     rows = project.query("SELECT id, phase, message, text, output FROM phase WHERE decides")
-    return {test.partition("::")[2]: (when, message, text, output) for test, when, message, text, output in rows}
+    found = {test.partition("::")[2]: (when, message, text, output) for test, when, message, text, output in rows}
+    assert len(found) == len(rows), "a test has several phases"
+    return found
 
 
 @pytest.mark.parametrize(
@@ -112,7 +110,7 @@ def test_hangs_cost_only_themselves(project: Project, workers: str) -> None:
         assert message.startswith("still running after "), test
         assert message.endswith(", limit 5 s" if test == "test_tasks" else ", limit 1 s"), test
         assert (test if told[test][0] == "call" else "endless") in text
-    assert "select" in told["test_tasks"][2]  # tasks of asyncio are told only where the signal reaches the main thread
+    assert "coro=<waits_for_ever()" in told["test_tasks"][2]
     assert set(project.reasons()) == {"test-failed"}
 
 
@@ -174,6 +172,33 @@ def test_files_whose_import_crashes_or_hangs(project: Project, workers: str) -> 
     assert "while this file was being imported" in files["tests/test_b.py"]
     assert 'test_c.py", line 2 in <module>' in files["tests/test_c.py"]
     assert len(project.reasons()["collection-failed"]) == 2
+
+
+def test_a_worker_that_dies_between_two_tests(project: Project) -> None:
+    """xdist blames the test before, or the one that would have been next, which has not run, so it is run."""
+    project.write(
+        {
+            "conftest.py": """
+            import os, pathlib
+            def dies(nodeid, name):
+                if nodeid.endswith(name) and "PYTEST_XDIST_WORKER" in os.environ:
+                    os._exit(7)
+            def pytest_runtest_logfinish(nodeid):
+                dies(nodeid, "test_0")
+            def pytest_runtest_protocol(item):
+                mark = pathlib.Path("died")
+                if not mark.exists() and item.name == "test_19":
+                    mark.touch()
+                    dies(item.nodeid, "test_19")
+            """,
+            "tests/test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(20)),
+        }
+    )
+    assert project.run("--shards", "1", "--workers", "2", "--", "-p", "no:randomly").exit == 0
+    assert set(project.outcomes().values()) == {"passed"}
+    told = [text for (text,) in project.query("SELECT text FROM problem WHERE code = 'worker-crashed'")]
+    assert len(told) == 2
+    assert all(text.endswith("died between two tests: the process ended with exit code 7") for text in told)
 
 
 def test_a_crash_counts_for_maxfail(project: Project) -> None:

@@ -143,7 +143,7 @@ def _pytest_problems(task: Task, facts: Facts, wanted: Counter[str]) -> Iterable
             yield Problem("test-repeated", task.id, test, f"ended {runs} times, selected {wanted[test]} times")
     for crash in facts.crashes:
         if crash.worker or not crash.id:  # else the test that crashed tells it all
-            code = "worker-crashed" if crash.id else "pytest-died"
+            code = "worker-crashed" if crash.worker else "pytest-died"
             yield Problem(code, task.id, crash.id or task.id, _crash_text(crash))
     for file in facts.disagreeing:
         yield Problem("ids-unstable", task.id, file, "two workers of one shard collected different tests")
@@ -159,9 +159,9 @@ def _runs(facts: Facts, test: str) -> int:
 def _crash_text(crash: Crash) -> str:
     """Who died, and the last line of what is known about it."""
     how = crash.text.strip().rpartition("\n")[2][:300]
-    if not crash.id:
+    if not crash.worker:
         return f"the process died outside of any test: {how}"
-    return f"{crash.worker} died: {how}"
+    return f"{crash.worker} died{'' if crash.id else ' between two tests'}: {how}"
 
 
 def _exit_problems(task: Task, facts: Facts, selected: int) -> Iterable[Problem]:
@@ -231,8 +231,11 @@ def _last_words(facts: Facts) -> str:
 
 
 def _red(facts: Facts) -> bool:
-    return any(end.outcome in RED for end in facts.ended.values()) or any(
-        result.outcome == "failed" for result in facts.files
+    """Does the record hold what lets pytest end with 1? Of a worker that died, xdist blames some test."""
+    return (
+        any(end.outcome in RED for end in facts.ended.values())
+        or any(result.outcome == "failed" for result in facts.files)
+        or any(crash.worker for crash in facts.crashes)
     )
 
 

@@ -107,6 +107,7 @@ class Facts:
     ended: dict[str, End] = field(default_factory=dict)
     earlier: dict[str, list[End]] = field(default_factory=dict)
     crashes: list[Crash] = field(default_factory=list)
+    limited: set[str] = field(default_factory=set)
     limits: dict[str, Limit] = field(default_factory=dict)
     died: bool = False
     done: int = 0
@@ -200,6 +201,7 @@ def _rest(facts: Facts, line: object, names: dict[str, str]) -> None:
             _once(facts.notes, line)
         case Limit():
             facts.limits[names.get(line.id, line.id)] = line
+            facts.limited.add(line.worker)
         case Crash():
             _crash(facts, msgspec.structs.replace(line, id=names.get(line.id, line.id)))
         case _:
@@ -225,9 +227,9 @@ def _whole(facts: Facts, line: object) -> None:
 
 
 def _crash(facts: Facts, line: Crash) -> None:
-    """A process that was killed for a limit did not crash."""
+    """A process that was killed for a limit did not crash, also where the test came to its end just then."""
     facts.died = True
-    if line.id not in facts.limits:
+    if line.id not in facts.limits and (line.id or not line.worker or line.worker not in facts.limited):
         facts.crashes.append(line)
 
 

@@ -28,13 +28,15 @@ SKIPPED = (b'{"kind":"phase"', b'{"kind":"note"', b'{"kind":"sample"', b'{"kind"
 @dataclass(slots=True, kw_only=True)
 class Running:
     """A test that runs, or a file that is being collected (`test` is false). `since`: when we first saw it, by our
-    own clock, because the tests may change theirs; `at`: what they said."""
+    own clock, because the tests may change theirs; `at`: what they said. `limits`: how often the record says that it
+    went over a limit."""
 
     id: str
     worker: str
     since: float
     at: float = 0.0
     limit: float = 0.0
+    limits: int = 0
     test: bool = True
 
 
@@ -51,7 +53,6 @@ class Ledger:
     running: dict[str, Running] = field(default_factory=dict)
     collecting: dict[str, Running] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    limits: set[str] = field(default_factory=set)
     crashes: int = 0
     red: int = 0
     finish: Finish | None = None
@@ -99,7 +100,8 @@ class Ledger:
                 self.collected.setdefault(line.file, line)
                 self.here = True
             case Limit():
-                self.limits.add(line.id)
+                if running := self.running.get(self.names.get(line.id, line.id)):
+                    running.limits += 1
             case Crash():
                 self.crashes += 1
             case _:
@@ -125,10 +127,8 @@ class Ledger:
             if known:
                 self.running[test] = Running(id=test, worker=known.worker, since=now, at=line.at, limit=known.limit)
             return
-        limited = test in self.limits
-        self.limits.discard(test)
         self.ended.add(test)
-        self.red += limited or line.outcome in RED
+        self.red += line.outcome in RED or bool(known and known.limits)
 
     def doing(self) -> list[Running]:
         """What each worker does now. A test that a worker ran before is over, though its end may not be here yet."""

@@ -79,6 +79,21 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def send_to_main_thread(pid: int, number: int) -> None:
+    """Send a signal to the thread of a process that runs Python's own handlers, if it is still there.
+
+    Sent to the process, it may be taken by any thread, and then wakes no main thread that waits.
+    """
+    import ctypes  # noqa: PLC0415  (takes time, and is seldom needed)
+
+    try:
+        tgkill = ctypes.CDLL(None).tgkill  # glibc from 2.30 on
+    except AttributeError:
+        send(pid, number)
+    else:
+        tgkill(pid, pid, number)  # Linux: the main thread has the number of the process
+
+
 def kill_tree(pid: int) -> None:
     """End a process and all that it started. It is stopped first, so that nothing escapes while we look."""
     send(pid, signal.SIGSTOP)

@@ -194,13 +194,12 @@ class Aftermath:
 
     def _of_a_test(self, running: Running, how: str) -> None:
         test = running.id
-        limited = test in self._ledger.limits
-        if not limited:
+        if not running.limits:
             self._tell_crash(test, how)
         self._record.put(
             "end",
             id=test,
-            outcome="failed" if limited else "crashed",
+            outcome="failed" if running.limits else "crashed",
             durations=[0.0, round(time.monotonic() - running.since, 6), 0.0],
             at=running.at,
             worker="",

@@ -2,7 +2,8 @@
 
 From outside, because a test may hold the interpreter's lock for ever. A process that is to be ended is stopped
 first; only when the record still says that the very same test is running is the limit written down. Then the process
-may go on to tell its stacks (faulthandler answers from C), and is killed.
+may go on to tell its stacks (faulthandler answers from C), is stopped and looked at once more, and is killed: nothing
+but the test that was over its limit is ever ended.
 """
 
 import os
@@ -28,7 +29,7 @@ from thebes.plugin.thebes_plugin.record import Record, bounded
 from .child import TICK
 from .ledger import Ledger, Running
 from .memory import QUICK, Memory
-from .processes import kill_tree, send
+from .processes import kill_tree, send, send_to_main_thread
 
 LONG = 60.0  # a test without a limit is worth a word after this time
 ANSWER = 5.0  # seconds that a process gets for telling its stacks
@@ -47,7 +48,8 @@ class Limits(Value, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Ending:
-    """A process that is to be ended, by the time `until` (None: it is only stopped as yet), where its stacks begin."""
+    """A process that is to be ended, by the time `until` (None: it is only stopped as yet), where its stacks begin.
+    `last`: it has told them, or had its time, and is stopped for the last look."""
 
     doing: Running
     pid: int
@@ -55,6 +57,7 @@ class Ending:
     message: str
     until: float | None = None
     offset: int = 0
+    last: bool = False
 
 
 class Watcher:
@@ -104,7 +107,7 @@ class Watcher:
     def expiring(self) -> float:
         """The whole task is over its limit: have the stacks told, for the output."""
         for running in self._ledger.doing():
-            send(self._pid(running), STACKS_SIGNAL)
+            send_to_main_thread(self._pid(running), STACKS_SIGNAL)
         return ANSWER if self._ledger.doing() else 0.0
 
     def ended(self) -> None:
@@ -128,24 +131,24 @@ class Watcher:
         if self._killed.get(running.worker) is running:
             return  # it has not gone yet
         pid = self._pid(running)
-        ending = Ending(doing=running, pid=pid, what=what, message=message)
-        self._endings[running.worker] = ending
-        if what == "memory":  # it would only take more; a test does not give it back by ending
-            self._ask_for_stacks(ending, time.monotonic() + QUICK)
-        else:
-            send(pid, signal.SIGSTOP)
+        self._endings[running.worker] = Ending(doing=running, pid=pid, what=what, message=message)
+        send(pid, signal.SIGSTOP)
 
     def _go_on(self, ending: Ending, now: float) -> None:
         """It still runs: say that it is over its limit, have the stacks told, then end it."""
         worker = ending.doing.worker
-        if ending.until is None:
-            self._ask_for_stacks(ending, now + ANSWER)
-            send(ending.pid, signal.SIGCONT)
-        elif now >= ending.until or STACKS_END in stacks(self._folder, worker, ending.offset, whole=True):
+        if ending.until is None and ending.doing.limits:
+            self._let_go(ending)  # it has seen it by itself, and is about to end
+        elif ending.until is None:
+            self._ask_for_stacks(ending, now + (QUICK if ending.what == "memory" else ANSWER))
+        elif ending.last:
             self._endings.pop(worker)
             self._killed[worker] = ending.doing
             self._write_down(ending)
             kill_tree(ending.pid if ending.doing.test else self._child)
+        elif now >= ending.until or STACKS_END in stacks(self._folder, worker, ending.offset, whole=True):
+            send(ending.pid, signal.SIGSTOP)
+            ending.last = True
 
     def _ask_for_stacks(self, ending: Ending, until: float) -> None:
         worker = ending.doing.worker
@@ -154,14 +157,16 @@ class Watcher:
             self._record.put("limit", id=ending.doing.id, what=ending.what, at=time.time(), worker=worker)
         if path.exists():  # the handler stands
             ending.offset = path.stat().st_size
-            send(ending.pid, STACKS_SIGNAL)
+            send_to_main_thread(ending.pid, STACKS_SIGNAL)
+        send(ending.pid, signal.SIGCONT)
         ending.until = until
 
     def _let_go(self, ending: Ending) -> None:
-        """It came to its end by itself: in time, or, over its limit, because of the signal."""
+        """It came to its end by itself: in time, or, over its limit, while it told its stacks. Where the record has
+        a limit that is not from here, the process wrote down by itself what happened."""
         self._endings.pop(ending.doing.worker)
         send(ending.pid, signal.SIGCONT)
-        if ending.until is not None and ending.doing.test:
+        if ending.until is not None and ending.doing.test and ending.doing.limits < 2:
             self._write_down(ending)
 
     def _write_down(self, ending: Ending) -> None:

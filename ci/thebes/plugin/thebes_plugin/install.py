@@ -10,7 +10,7 @@ from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
 from .record import Record
-from .recorder import FixtureClock, Recorder, WorkerClock
+from .recorder import FixtureClock, Recorder, Running, WorkerClock
 from .selector import Selector
 from .shard import Shard
 
@@ -41,7 +41,10 @@ def install(config: pytest.Config, path: str) -> None:
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
     else:
-        config.pluginmanager.register(Recorder(config, record, clock, selector), "thebes-recorder")
+        running = Running()
+        if _distributes(config):
+            config.pluginmanager.register(running, "thebes-running")
+        config.pluginmanager.register(Recorder(config, record, clock, selector, running), "thebes-recorder")
 
 
 def _distributes(config: pytest.Config) -> bool:

@@ -55,6 +55,16 @@ class WorkerClock:
             report.thebes_fixtures = self.clock.take()  # type: ignore[attr-defined]
 
 
+class Running:
+    """In the controller of xdist: tests that a worker began and that have not ended."""
+
+    def __init__(self) -> None:
+        self.tests: set[str] = set()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.tests.add(nodeid)
+
+
 class Attempt:
     """An attempt of a test that has not ended."""
 
@@ -71,11 +81,14 @@ class Attempt:
 class Recorder:
     """Writes the lines of a record from the first test to the end of the session."""
 
-    def __init__(self, config: pytest.Config, record: Record, clock: FixtureClock, selector: Selector) -> None:
+    def __init__(
+        self, config: pytest.Config, record: Record, clock: FixtureClock, selector: Selector, running: Running
+    ) -> None:
         self.config = config
         self.record = record
         self.clock = clock
         self.selector = selector
+        self.running = running
         self.folder = Path(selector.shard.traces)
         self.oom_kills = count_oom_kills()
         self.open: dict[str, Attempt] = {}
@@ -150,6 +163,8 @@ class Recorder:
     def _end(self, report: pytest.TestReport, attempt: Attempt) -> None:
         nodeid = report.nodeid
         del self.open[nodeid]
+        if not attempt.rerun:
+            self.running.tests.discard(nodeid)
         outcome = attempt.outcome
         if attempt.subtest_failed and outcome in {"passed", "skipped", "xfailed", "xpassed"}:
             outcome = "failed"
@@ -185,6 +200,10 @@ class Recorder:
         gateway = getattr(getattr(report, "node", None), "gateway", None)
         worker = getattr(gateway, "id", "")
         died = _death(gateway, self.oom_kills) or report.longreprtext
+        if report.nodeid not in self.running.tests:  # xdist blames the first that it thinks is left
+            self.record.put("crash", id="", text=bounded(died), worker=worker)
+            del self.open[report.nodeid]
+            return
         told = stacks(self.folder, worker)
         path, line = place_of(told)
         self.record.put("crash", id=report.nodeid, text=bounded(died), worker=worker)
