@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 
 import pytest
 
@@ -120,14 +119,7 @@ def test_no_container_outlives_thebes(with_services: Project, end: signal.Signal
         os.read(read, 1)
     """
     with_services.write({"tests/database/test_a.py": waiting})
-    thebes = subprocess.Popen(
-        [sys.executable, "-m", "thebes", "run", "--out", "out"],
-        cwd=with_services.root,
-        env=with_services.environment(ENGINE),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    thebes = with_services.start("run", "--out", "out", env=ENGINE)
     told = with_services.root / "told"
     eventually(told.exists, "the test has begun")
     port = int(told.read_text().rpartition(":")[2].partition("/")[0])

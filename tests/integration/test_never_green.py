@@ -206,13 +206,7 @@ def waiting(project: Project) -> str:
 
 def start_and_await(project: Project, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start thebes, and come back when the waiting test runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "thebes", *arguments],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = project.start(*arguments)
     until((project.root / "waiting").exists, process)
     return process
 

@@ -6,8 +6,6 @@ import shutil
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,14 +182,7 @@ def test_nothing_outlives_thebes(
     if command == "task":
         assert project.thebes("plan", "--out", "plan.json").exit == 0
         arguments = ["task", "--plan", "plan.json", "1/1", "--out", "artifacts"]
-    thebes = subprocess.Popen(
-        [sys.executable, "-m", "thebes", *arguments],
-        cwd=project.root,
-        env=project.environment(temporary),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    thebes = project.start(*arguments, env=temporary)
     told = project.root / "told.json"
     eventually(told.exists, "the test has begun")
     found = json.loads(told.read_bytes())

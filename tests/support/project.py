@@ -84,6 +84,18 @@ class Project:
     ) -> Result:
         return self.command(sys.executable, "-m", "thebes", *arguments, env=env, timeout=timeout, folder=folder)
 
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+        """`thebes` with these arguments in a session of its own, for a test that ends it half-way."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "thebes", *arguments],
+            cwd=self.root,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> Result:
         """`thebes run` into `out`."""
         return self.thebes("run", "--out", str(self.out), *arguments, env=env, timeout=timeout)

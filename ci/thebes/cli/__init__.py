@@ -9,6 +9,8 @@ import click
 
 from thebes import __version__
 
+from .group import lazy
+
 # In the order of `thebes --help`: the whole flow first, then its stages, then what goes with them.
 COMMANDS = {
     "run": "Plan, run, merge, judge and report, all here.",
@@ -27,38 +29,12 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """Imports a command when it is used, so that the others cost nothing."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = import_module(f".{cmd_name}", __name__).command
-        assert isinstance(command, click.Command)  # noqa: S101  (for the type checker)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        from difflib import get_close_matches  # noqa: PLC0415  (only for a mistake)
-
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in COMMANDS:
-            near = get_close_matches(name, COMMANDS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command {name!r}; {hint}")
-        return super().resolve_command(ctx, args)
+def _load(name: str) -> object:
+    return import_module(f".{name}", __name__).command
 
 
 @click.group(
-    cls=Commands,
+    cls=lazy(COMMANDS, _load),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 pass, 1 fail, 2 bad input, 3 evidence missing.",
 )

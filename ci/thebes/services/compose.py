@@ -48,16 +48,7 @@ def engine(environment: Mapping[str, str]) -> str | list[str]:
 def _problem(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """Why a command does not work, in its own last words; empty if it does."""
     try:
-        done = subprocess.run(
-            command,
-            env=plain_environment(environment, CLIENT),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=ASK_LIMIT,
-        )
+        done = _ask(command, plain_environment(environment, CLIENT), ASK_LIMIT)
     except subprocess.TimeoutExpired:
         return f"no answer in {ASK_LIMIT:g} s"
     except OSError as error:
@@ -66,6 +57,19 @@ def _problem(command: Sequence[str], environment: Mapping[str, str]) -> str:
         return ""
     words = (done.stderr or done.stdout).strip().splitlines()
     return words[-1][:200] if words else f"exit code {done.returncode}"
+
+
+def _ask(command: Sequence[str], environment: Mapping[str, str], limit: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=limit,
+    )
 
 
 def client_environment(ours: Mapping[str, str], name: str, asked: str) -> dict[str, str]:
@@ -93,16 +97,7 @@ def of_file(service: Service, root: Path, command: Sequence[str], environment: M
     file = root / (service.compose or "")
     name = service.service or service.name
     where = f"tool.thebes.services.{service.name}.compose: {service.compose}"
-    done = subprocess.run(
-        [*command, "-f", str(file), "config", "--format", "json"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=CONFIG_LIMIT,
-    )
+    done = _ask([*command, "-f", str(file), "config", "--format", "json"], environment, CONFIG_LIMIT)
     if done.returncode:
         raise InputError(f"{where}: {done.stderr.strip().rpartition(chr(10))[2][:300]}")
     described = json.loads(done.stdout).get("services", {})

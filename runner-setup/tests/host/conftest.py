@@ -88,6 +88,11 @@ class Host:
         return int(self.run(f"id -u thebes-{instance}"))
 
 
+def instance_of(runner: str) -> str:
+    """The instance whose runner has this name."""
+    return runner.split("-")[2]
+
+
 class Jobs:
     def __init__(self, github: GitHub, host: Host) -> None:
         self.github = github
@@ -98,7 +103,7 @@ class Jobs:
         """Jobs that a failed test left behind must not keep the runners from the next."""
         for job in self.submitted:
             if (state := self.state(job))["status"] == "in_progress":
-                instance = state["runner"].split("-")[2]
+                instance = instance_of(state["runner"])
                 if self.host.health(instance)["runner_name"] == state["runner"]:
                     self.host.run(f"systemctl kill --signal=KILL thebes-job@{instance}")
 

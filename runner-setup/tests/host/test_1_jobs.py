@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import GitHub, Host, Jobs, wait_for, wait_ready
+from conftest import GitHub, Host, Jobs, instance_of, wait_for, wait_ready
 
 DAEMON = "setsid --fork sleep 4321 </dev/null >/dev/null 2>&1"
 # The image thebes-small is at the hosts' mirror only (tests/host/registry.sh): each use is a pull through it.
@@ -45,7 +45,7 @@ def test_a_job_runs_and_the_next_runner_is_a_new_one(
     job = jobs.run("id -un; echo $HOME; touch ~/mine", "pwd", labels=("local", "X64", "gpu-none"))
     finished = time.monotonic()
     assert job["conclusion"] == "success", job["log"]
-    instance = job["runner"].split("-")[2]
+    instance = instance_of(job["runner"])
     assert f"thebes-{instance}" in job["log"]
     wait_for(
         lambda: [n for n in github.ready(instance) if n not in (before, job["runner"])],
@@ -90,7 +90,7 @@ def test_two_instances_work_side_by_side(jobs: Jobs) -> None:
     first = jobs.submit("sleep 3")
     second = jobs.submit("sleep 3")
     states = [jobs.done(first), jobs.done(second)]
-    assert {s["runner"].split("-")[2] for s in states} == {"a", "b"}
+    assert {instance_of(s["runner"]) for s in states} == {"a", "b"}
     assert abs(states[0]["started"] - states[1]["started"]) < 2.5
 
 
@@ -105,7 +105,7 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(jobs: Jobs, host: 
         "chmod 000 $THEBES_RUNNER_DIR/_work/x",
     )
     assert job["conclusion"] == "success", job["log"]
-    instance = job["runner"].split("-")[2]
+    instance = instance_of(job["runner"])
     wait_ready(github, instance)
     left = host.run(f"ps -u thebes-{instance} -o args=")
     assert "sleep 43" not in left
@@ -135,7 +135,7 @@ def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
         "docker run -d --name stays thebes-small sleep 4324; docker volume create keep; docker network create net",
     )
     assert job["conclusion"] == "success", job["log"]
-    instance = job["runner"].split("-")[2]
+    instance = instance_of(job["runner"])
     wait_ready(github, instance)
     assert "sleep 4324" not in host.run("ps -e -o args=")
     after = f"DOCKER_HOST=unix:///run/user/{host.uid(instance)}/docker.sock docker"
@@ -212,7 +212,7 @@ def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub) ->
         "stat -c %u d/f; ! rm -f d/f || true; chmod 700 .",
     )
     assert job["conclusion"] == "success", job["log"]
-    instance = job["runner"].split("-")[2]
+    instance = instance_of(job["runner"])
     wait_ready(github, instance)
     assert host.run(f"find /srv/thebes-runner/thebes-{instance}/runner/_work 2>/dev/null", check=False) == ""
 
@@ -337,7 +337,7 @@ def test_the_hook_refuses_forks_events_and_public_repositories(jobs: Jobs, githu
 def test_metrics_and_health_tell_of_a_running_job(jobs: Jobs, host: Host) -> None:
     job = jobs.submit("sleep 6")
     state = jobs.started(job)
-    instance = state["runner"].split("-")[2]
+    instance = instance_of(state["runner"])
     metric = f'thebes_runner_job_running{{instance_name="{instance}"}} 1'
     wait_for(
         lambda: metric in host.run("curl -s http://127.0.0.1:9100/metrics"),
@@ -350,7 +350,7 @@ def test_metrics_and_health_tell_of_a_running_job(jobs: Jobs, host: Host) -> Non
 
 def test_diagnostics_of_a_job_are_kept_for_root(jobs: Jobs, host: Host, github: GitHub) -> None:
     job = jobs.submit("echo needle-$((6*7))")
-    instance = jobs.done(job)["runner"].split("-")[2]
+    instance = instance_of(jobs.done(job)["runner"])
     wait_ready(github, instance)
     assert "needle-42" in host.run(f"cat /var/log/thebes-runner/{instance}/diag-*/Worker_{job}.log")
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import GitHub, Host, Jobs, wait_for, wait_ready
+from conftest import GitHub, Host, Jobs, instance_of, wait_for, wait_ready
 
 Figure = Callable[[str, float], None]
 JIT = "generate-jitconfig"
@@ -32,7 +32,7 @@ def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(
     assert "uploaded-after-interrupt" in state["log"]
     assert 7.5 < state["finished"] - state["started"] < 100
     figure("over the limit: noticed after the limit", state["finished"] - state["started"] - 8)
-    instance = state["runner"].split("-")[2]
+    instance = instance_of(state["runner"])
     last = json.loads(host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log"))
     assert last["reason"] == "interrupt"
     assert "limit 8 s" in last["text"]
@@ -47,7 +47,7 @@ def test_a_job_that_ignores_the_interrupt_is_killed_whole(
         job = jobs.submit(f"trap '' INT TERM; systemd-run --user --unit=away sleep 4325; ({hide})")
         state = jobs.started(job)
         before = state["runner"]
-        instance = before.split("-")[2]
+        instance = instance_of(before)
         log = f"cat /var/log/thebes-runner/{instance}/watchdog.log"
         wait_for(lambda: "job-limit" in host.run(log, check=False), "the watchdog kills")
         figure("over the limit, interrupt ignored: killed to ready", recovered(github, instance, before))
@@ -60,7 +60,7 @@ def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, gith
     """The watchdog's memory of the job is out of the job's reach, and outlives the watchdog."""
     with host.limits(job_limit=8, upload_grace=100):
         job = jobs.submit("test ! -w /run/thebes-runner; sleep 300")
-        instance = jobs.started(job, "Run test")["runner"].split("-")[2]
+        instance = instance_of(jobs.started(job, "Run test")["runner"])
         seen = f"cat /run/thebes-runner/{instance}/job.json"
         wait_for(lambda: host.code(seen) == 0, "the watchdog has seen the job")
         before = json.loads(host.run(seen))
@@ -84,7 +84,7 @@ def test_kill_9_of_an_idle_listener(jobs: Jobs, host: Host, github: GitHub, figu
 def test_kill_9_of_a_busy_listener(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     job = jobs.submit("sleep 300")
     state = jobs.started(job, "Run sleep")
-    instance = state["runner"].split("-")[2]
+    instance = instance_of(state["runner"])
     host.run(f"kill -9 $(systemctl show thebes-job@{instance} -p MainPID --value)")
     figure("kill -9 of the busy listener", recovered(github, instance, state["runner"]))
     assert "sleep 300" not in host.run("ps -e -o args=")
@@ -95,7 +95,7 @@ def test_kill_9_of_the_supervisor_spares_the_job(
 ) -> None:
     job = jobs.submit("sleep 5; echo survived")
     state = jobs.started(job, "Run sleep")
-    instance = state["runner"].split("-")[2]
+    instance = instance_of(state["runner"])
     host.run(f"kill -9 $(systemctl show thebes-runner@{instance} -p MainPID --value)")
     host.run("thebes-runner refresh")  # and an update in the middle of it
     done = jobs.done(job)
@@ -137,30 +137,12 @@ def test_too_little_disk_takes_no_job_and_says_so(small_disk: None, host: Host, 
     assert not github.ready("a")
 
 
-def test_the_disk_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, github: GitHub) -> None:
-    with host.limits(disk_min_mib=1000000000):
-        job = jobs.submit("sleep 300")
-        instance = jobs.started(job)["runner"].split("-")[2]
-        wait_for(
-            lambda: (
-                '"reason": "disk"'
-                in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log", check=False)
-            ),
-            "the disk guard acts",
-        )
-
-
-def test_the_memory_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, github: GitHub) -> None:
-    with host.limits(memory_min_mib=1000000000):
-        job = jobs.submit("sleep 300")
-        instance = jobs.started(job)["runner"].split("-")[2]
-        wait_for(
-            lambda: (
-                '"reason": "memory"'
-                in host.run(f"cat /var/log/thebes-runner/{instance}/watchdog.log", check=False)
-            ),
-            "the memory guard acts",
-        )
+@pytest.mark.parametrize("scarce", ["disk", "memory"])
+def test_the_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, scarce: str) -> None:
+    with host.limits(**{f"{scarce}_min_mib": 1000000000}):
+        instance = instance_of(jobs.started(jobs.submit("sleep 300"))["runner"])
+        log = f"cat /var/log/thebes-runner/{instance}/watchdog.log"
+        wait_for(lambda: f'"reason": "{scarce}"' in host.run(log, check=False), "the guard acts")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from importlib import import_module
 
 import click
 
+from thebes.cli.group import lazy
+
 COMMANDS = {
     "python": "Tell the Python of the tests' environment.",
     "environment": "Tell what the environment is made from, and its key in the cache.",
@@ -17,24 +19,12 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = "environment" if cmd_name in {"python", "install"} else cmd_name
-        command = getattr(import_module(f".{module}", __name__), cmd_name)
-        assert isinstance(command, click.Command)  # noqa: S101  (for the type checker)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+def _load(name: str) -> object:
+    module = "environment" if name in {"python", "install"} else name
+    return getattr(import_module(f".{module}", __name__), name)
 
 
-@click.group("github", cls=Commands, epilog="docs/github.md tells how the workflows use these.")
+@click.group("github", cls=lazy(COMMANDS, _load), epilog="docs/github.md tells how the workflows use these.")
 def command() -> None:
     """Steps of the workflows, in a job of GitHub Actions. They work without one, too."""
 

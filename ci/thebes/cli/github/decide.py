@@ -1,5 +1,6 @@
 """`thebes github decide`."""
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from thebes.errors import EvidenceError
 from thebes.github import attempts, matrix
 from thebes.github.event import read_event
 from thebes.github.runner import add_summary, command, set_outputs
-from thebes.judge import Policy, judge, read_facts
+from thebes.judge import judge, read_facts
 from thebes.merge import Beside, merge, open_run
 from thebes.model import Plan, Verdict, VerdictKind
 from thebes.publish import annotations, summary, terminal
@@ -64,10 +65,10 @@ def decide(
         return _without_plan(out, results)
     workspace = Workspace(coverage=coverage)
     plan = read_plan(plan_path)
-    held = workspace.policy(read_event(variables(), workspace.root).base or None)
+    base = read_event(variables(), workspace.root).base or None
     folders = _gather(artifacts, out / "attempts", prefix, plan, plan_attempt)
     in_jobs = _in_jobs(plan, waves=waves)
-    verdict = _judged(workspace, plan, folders, out, held, _cancelled(in_jobs, results, fail_fast=fail_fast))
+    verdict = _judged(workspace, plan, folders, out, base, _cancelled(in_jobs, results, fail_fast=fail_fast))
     counts = {job: len(tasks) for job, tasks in in_jobs.items()}
     if said := attempts.crosscheck(verdict.verdict, counts, results if jobs else _as_expected(counts)):
         verdict = attempts.with_reason(verdict, "jobs-disagree", said)
@@ -132,38 +133,37 @@ def _cancelled(in_jobs: dict[str, list[str]], results: dict[str, str], *, fail_f
 
 
 def _judged(
-    workspace: Workspace, plan: Plan, folders: list[Path], out: Path, held: Policy, cancelled: set[str]
+    workspace: Workspace, plan: Plan, folders: list[Path], out: Path, base: str | None, cancelled: set[str]
 ) -> Verdict:
     """The verdict on what was gathered. Cancelled tasks are a FAIL only beside the failure that cancelled them."""
-    verdict = _merged(workspace, plan, folders, out, held, cancelled)
+    unknown: list[str] = []
+    expected: dict[str, int] = {}
+    try:
+        expected = attempts.started(variables(), plan)
+    except EvidenceError as error:
+        unknown.append(str(error))
+    lines = changed_lines(workspace.root, base) if base else None
+    policy, today = workspace.policy(base), dt.datetime.now(dt.UTC).date()
+
+    def judged(stopped: set[str]) -> Verdict:
+        beside = Beside(lines, cancelled=stopped)
+        root, pythons = workspace.root, workspace.pythons()
+        merge(folders, plan, out, repository=root, expected=expected, pythons=pythons, beside=beside)
+        db = open_run(out)
+        try:
+            return judge(read_facts(db), policy, today)
+        finally:
+            db.close()
+
+    verdict = judged(cancelled)
     codes = {
         reason.code
         for gate in verdict.gates.values()
         for reason in (*gate.reasons, *verdict.reasons)
         if reason.verdict == VerdictKind.FAIL
     }
-    return _merged(workspace, plan, folders, out, held, set()) if codes and codes <= CANCELLED else verdict
-
-
-def _merged(
-    workspace: Workspace, plan: Plan, folders: list[Path], out: Path, held: Policy, cancelled: set[str]
-) -> Verdict:
-    import datetime as dt  # noqa: PLC0415
-
-    unknown: list[str] = []
-    expected: dict[str, int] = {}
-    base = read_event(variables(), workspace.root).base
-    try:
-        expected = attempts.started(variables(), plan)
-    except EvidenceError as error:
-        unknown.append(str(error))
-    beside = Beside(changed_lines(workspace.root, base) if base else None, cancelled=cancelled)
-    merge(folders, plan, out, repository=workspace.root, expected=expected, pythons=workspace.pythons(), beside=beside)
-    db = open_run(out)
-    try:
-        verdict = judge(read_facts(db), held, dt.datetime.now(dt.UTC).date())
-    finally:
-        db.close()
+    if codes and codes <= CANCELLED:
+        verdict = judged(set())
     return attempts.with_reason(verdict, "attempts-unknown", unknown) if unknown else verdict
 
 
