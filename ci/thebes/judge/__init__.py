@@ -182,7 +182,7 @@ def _why_empty(suite: SuiteFacts) -> str:
     if not suite.tasks:
         return f"{suite.id}: no file belongs to it"
     if suite.deselected:
-        return f"{suite.id}: all {suite.deselected:,} tests were deselected, by -m, -k or a hook"
+        return f"{suite.id}: every test ({suite.deselected:,}) was deselected, by -m, -k or a hook"
     if suite.skipped_files:
         return f"{suite.id}: {suite.skipped_files} files skipped themselves"
     return f"{suite.id}: its files have no test"
