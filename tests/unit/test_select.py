@@ -1,7 +1,6 @@
 """Which part of a project was asked for."""
 
 import pytest
-from click.testing import CliRunner
 
 from support.project import REPOSITORY, Project
 from thebes.cli.profile import _complete
@@ -79,17 +78,17 @@ def test_a_profile_is_nothing_but_options_of_the_command() -> None:
             assert options(profile)
 
 
-def test_a_projects_own_profiles(project: Project) -> None:
+def test_a_projects_own_profiles(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """They take the place of built-in ones, what is typed wins over them, and a shell knows their names."""
     table = "[tool.thebes.profiles.fast]\nshards = 3\ngate = ['unit']\n[tool.thebes.profiles.night]\nargs = ['-v']\n"
     project.write({"pyproject.toml": table})
-    with CliRunner().isolated_filesystem(project.root) as folder:
-        project.write({f"{folder}/pyproject.toml": table})
-        with run.make_context("run", ["--fast", "--gate", "database"]) as context:
-            assert (context.params["shards"], context.params["gates"], context.params["speeds"]) == (3, ("database",), ())
+    monkeypatch.chdir(project.root)
+    with run.make_context("run", ["--fast", "--gate", "database"]) as context:
+        chosen = [context.params[name] for name in ("shards", "gates", "speeds")]
         found = {item.value: item.help for item in _complete(context, run.params[0], "")}
+    assert chosen == [3, ("database",), ()]
     assert found["night"] == "-- -v"
     assert found["fast"] == "--gate unit --shards 3"
     assert found["slow"] == "--speed slow"
     shell = {"_THEBES_COMPLETE": "bash_complete", "COMP_WORDS": "thebes run --profile ni", "COMP_CWORD": "3"}
-    assert project.thebes(env=shell).stdout == "plain,night\n"
+    assert project.command("thebes", env=shell).stdout == "plain,night\n"

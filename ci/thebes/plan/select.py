@@ -43,17 +43,14 @@ def joined(*expressions: str | None) -> str | None:
 
 
 def matching(module: str, files: Iterable[str]) -> list[str]:
-    """The paths of test files that `module` names: a file, a folder, or a dotted module, whose beginning may be left
-    out (`tests.test_a` is any `…/tests/test_a.py`)."""
+    """The paths of test files that `module` names: a file, a folder, or else a dotted module or package, whose
+    beginning may be left out (`queue.test_put` is any `…/queue/test_put.py`)."""
     path = PurePosixPath(module).as_posix()
-    dotted = "/" + module.replace(".", "/")
-    return [
-        file
-        for file in files
-        if path in {".", file}
-        or file.startswith(path + "/")
-        or ("/" not in module and f"/{PurePosixPath(file).with_suffix('')}/".find(f"{dotted}/") >= 0)
-    ]
+    found = [file for file in files if path in {".", file} or file.startswith(path + "/")]
+    if found or "/" in module:
+        return found
+    dotted = f"/{module.replace('.', '/')}/"
+    return [file for file in files if dotted in f"/{PurePosixPath(file).with_suffix('')}/"]
 
 
 def refuse_unmatched(modules: Iterable[str], files: Sequence[str], existing: Collection[str]) -> None:
