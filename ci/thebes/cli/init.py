@@ -10,7 +10,7 @@ from thebes.codec import write_atomic
 from thebes.config import parse
 from thebes.errors import InputError
 from thebes.github.rest import Rest
-from thebes.init import configuration, look, protection, workflow
+from thebes.init import Found, configuration, look, out_of_reach, protection, workflow
 from thebes.init.propose import CALL, SOURCE
 
 from .github import variables
@@ -40,12 +40,15 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
         raise InputError(
             f"--from {source or ''}: expected the kit's repository at a commit, as in OWNER/thebes@{'0' * 40}"
         )
-    changes = list(_changes(Path.cwd(), source))
+    found = look(Path.cwd())
+    changes = list(_changes(Path.cwd(), source, found))
     for path, before, after in changes:
         for line in difflib.unified_diff(
             before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm=""
         ):
             click.echo(clean(line, 1000))
+    if advice := out_of_reach(source, found):
+        say(f"thebes: {clean(advice)}")
     if not changes:
         say("thebes: nothing to change")
     elif write:
@@ -56,14 +59,14 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
         say("thebes: nothing written; --write does")
 
 
-def _changes(folder: Path, source: str) -> list[tuple[Path, str, str]]:
+def _changes(folder: Path, source: str, found: Found) -> list[tuple[Path, str, str]]:
     """Files that would differ: path, text before, text after."""
     existing, pyproject = _read(folder / WORKFLOW), _read(folder / PYPROJECT)
     if existing and not CALL.search(existing):
         raise InputError(f"{WORKFLOW}: is there and calls no quality-gates.yml; rename it, or add the call by hand")
-    made = configuration(look(folder), pyproject)
+    made = configuration(found, pyproject)
     parse(made, str(PYPROJECT))  # refuses a file that was wrong before, too
-    proposed = [(WORKFLOW, existing, workflow(source, existing)), (PYPROJECT, pyproject, made)]
+    proposed = [(WORKFLOW, existing, workflow(source, existing, found)), (PYPROJECT, pyproject, made)]
     return [change for change in proposed if change[1] != change[2]]
 
 

@@ -1,6 +1,7 @@
-"""What a repository tells: Pythons, test folders, lock file, tools, services, owner."""
+"""What a repository tells: Pythons, test folders, lock file, tools, services, owner, runners."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,19 @@ COMPOSE = ("compose.yml", "compose.yaml", "docker-compose.yml", "docker-compose.
 IMAGE = re.compile(r"^\s*image:\s*[\"']?(?:[\w.-]+/)*(postgres|redis):v?(\d+(?:\.\d+)?)", re.MULTILINE)
 REMOTE = re.compile(r"github\.com[:/]([\w-]+)/([\w.-]+?)(?:\.git)?/?$")
 TOOLS = ("ruff", "mypy", "pyright", "bandit", "pip-audit", "detect-secrets", "zizmor", "actionlint")
+# `runs-on` of a job: one label, a list in brackets, or one below the other.
+RUNS_ON = re.compile(
+    r"^ +runs-on: *(?:\[(?P<list>[^\]\n]*)\]|(?P<one>[\w.-]+))? *(?:#.*)?(?P<rows>(?:\n +- *[\w.\"'-]+ *(?:#.*)?$)*)$",
+    re.MULTILINE,
+)
+SELF_HOSTED = "self-hosted"
 LIMIT = 8 << 20  # bytes of a file that is looked into
 
 
 class Found(Value, frozen=True, kw_only=True):
     """`pythons`: minor versions such as "3.12". `gates`: those that have a folder in `tests`. `tools`: checkers that
-    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty."""
+    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty.
+    `labels`: of the self-hosted runners that its workflows use most, none where they use none."""
 
     pythons: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
@@ -27,6 +35,7 @@ class Found(Value, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     services: dict[str, tuple[str, ...]] = {}
     repository: str = ""
+    labels: tuple[str, ...] = ()
 
 
 def look(folder: Path) -> Found:
@@ -40,6 +49,7 @@ def look(folder: Path) -> Found:
         tools=tuple(tool for tool in TOOLS if tool in installed),
         services=_services(folder),
         repository=_repository(folder),
+        labels=_labels(folder),
     )
 
 
@@ -94,6 +104,18 @@ def _services(folder: Path) -> dict[str, tuple[str, ...]]:
 def _repository(folder: Path) -> str:
     match = REMOTE.search(git(folder, "remote", "get-url", "origin") or "")
     return f"{match[1]}/{match[2]}" if match else ""
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    """The labels that most jobs of the workflows ask for, among those that ask for self-hosted runners."""
+    texts = [_text(path) for path in sorted((folder / ".github" / "workflows").glob("*.y*ml"))]
+    found = Counter(_words(match) for text in texts for match in RUNS_ON.finditer(text))
+    return next((labels for labels, _ in found.most_common() if SELF_HOSTED in labels), ())
+
+
+def _words(match: re.Match[str]) -> tuple[str, ...]:
+    told = match["one"] or match["list"] or re.sub(r"#.*|\n +-", ",", match["rows"])
+    return tuple(word.strip(" \"'") for word in told.split(",") if word.strip(" \"'"))
 
 
 def _text(path: Path) -> str:

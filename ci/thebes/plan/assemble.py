@@ -47,7 +47,8 @@ DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where not
 
 class Choice(Value, frozen=True, kw_only=True):
     """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
-    does not concern, and why. `coverage`: measure it everywhere."""
+    does not concern, and why. `coverage`: measure it everywhere. `services`: versions by name, wherever a gate asks
+    for that service."""
 
     gates: tuple[str, ...] = ()
     shards: int | None = None
@@ -55,6 +56,7 @@ class Choice(Value, frozen=True, kw_only=True):
     pythons: tuple[str, ...] = ()
     skips: tuple[Skip, ...] = ()
     coverage: bool = False
+    services: dict[str, tuple[str, ...]] = {}
 
 
 class ProjectInput(Value, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     for gate in choice.gates:
         if all(suite.gate != gate for suite in suites) and all(skip.gate != gate for skip in choice.skips):
             raise InputError(f"--gate {gate}: nothing is configured or found for it")
+    _refuse_services(parts, choice)
     plan = Plan(
         commit=commit,
         projects=tuple(part.project() for part in parts),
@@ -115,6 +118,15 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     )
     found = {suite: packs for part in parts for suite, packs in part.packed_suites()}
     return Assembled(msgspec.structs.replace(plan, digest=digest(plan)), found)
+
+
+def _refuse_services(parts: Sequence["_Part"], choice: Choice) -> None:
+    """A version of a service that no gate asks for would change nothing."""
+    asked = {name for part in parts for gate in part.config.gates.values() for name in gate.services}
+    for name in choice.services:
+        if name not in asked:
+            known = f"they ask for {', '.join(sorted(asked))}" if asked else "none asks for any"
+            raise InputError(f"services: {name!r} is asked for by no gate; {known}")
 
 
 def within(parts: Sequence["_Part"], most: int) -> None:
@@ -232,7 +244,7 @@ class _Part:
         return self.config.gates.get(gate, GateConfig())
 
     def variants(self, gate: str) -> list[Variant]:
-        return variants(self.pythons, self.settings(gate))
+        return variants(self.pythons, self.settings(gate), self.choice.services)
 
     def _suite(self, gate: str, variant: Variant) -> str:
         return f"{self.slug}{gate}-{variant.slug}"
