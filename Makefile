@@ -86,7 +86,8 @@ clean: ## Remove what the targets made
 	.venv-oldest/bin/pip install --quiet --require-hashes -r requirements/oldest.txt
 	@touch $@
 
-# Compilers from PyPI, act and actionlint from Go's modules, GitHub's validator from npm: all pinned with hashes.
+# Compilers and checkers from PyPI, act, actionlint and gitleaks from Go's modules, GitHub's validator and pyright from npm:
+# all pinned with hashes.
 TOOLS := $(CURDIR)/$(WORKFLOWS)/.tools
 $(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs evaluate.mjs)
 	$(PYTHON) -m venv --clear $(TOOLS)/venv
