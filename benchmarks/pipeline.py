@@ -1,4 +1,4 @@
-"""What the workflow costs beside the tests: the steps of its jobs, executed by act, from empty caches and from full ones.
+"""What the workflow costs beside the tests: the steps of its jobs, run by act, from empty caches and from full ones.
 
 A repository of 10,000 tests in 200 files with real packages to install, one shard, so that no job has another one
 beside it. Needs the tools of `make test-workflows`. What GitHub does before a job's first step, and the way of caches
@@ -50,7 +50,7 @@ python = ["{acting.PYTHON}"]
 
 def consumer(root: Path) -> Project:
     project = Project(root)
-    tests = "import pytest\n\n\n@pytest.mark.parametrize('i', range({}))\ndef test_it(i): pass\n".format(TESTS // FILES)
+    tests = f"import pytest\n\n\n@pytest.mark.parametrize('i', range({TESTS // FILES}))\ndef test_it(i): pass\n"
     project.write(
         {
             ".github/workflows/ci.yml": CALLER,

@@ -55,7 +55,7 @@ def repository(project: Project) -> Project:
 
 def test_what_it_sees(repository: Project) -> None:
     found = look(repository.root)
-    assert found.pythons == ("3.12", "3.13")
+    assert (found.pythons, found.others) == (("3.12", "3.13"), ("3.9",))
     assert found.gates == ("unit", "database")
     assert (found.lock, found.repository) == ("uv.lock", "somebody/x")
     assert found.tools == ("ruff", "pip-audit")
@@ -66,6 +66,8 @@ def test_it_shows_then_writes_then_has_nothing_to_do_then_upgrades(repository: P
     shown = repository.thebes("init", "--from", FIRST)
     assert shown.exit == 0
     assert "+[tool.thebes]" in shown.stdout
+    assert "--- /dev/null\n+++ b/.github/workflows/gates.yml" in shown.stdout
+    assert "left out, as Thebes does not run under them: Python 3.9\n" in shown.stderr
     assert not (repository.root / ".github").exists()
     assert repository.thebes("init", "--from", FIRST, "--write").stdout == shown.stdout
     text = (repository.root / "pyproject.toml").read_text("utf-8")

@@ -11,7 +11,7 @@ from thebes.config import parse
 from thebes.errors import InputError
 from thebes.github.rest import Rest
 from thebes.init import Found, configuration, look, out_of_reach, protection, workflow
-from thebes.init.propose import CALL, SOURCE
+from thebes.init.propose import CALL, CHECK, SOURCE
 
 from .github import variables
 from .text import clean, say
@@ -43,10 +43,11 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
     found = look(Path.cwd())
     changes = list(_changes(Path.cwd(), source, found))
     for path, before, after in changes:
-        for line in difflib.unified_diff(
-            before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm=""
-        ):
+        old = f"a/{path}" if before else "/dev/null"
+        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), old, f"b/{path}", lineterm=""):
             click.echo(clean(line, 1000))
+    if found.others and any(path == PYPROJECT for path, _, _ in changes):
+        say(f"thebes: left out, as Thebes does not run under them: Python {', '.join(found.others)}")
     if advice := out_of_reach(source, found):
         say(f"thebes: {clean(advice)}")
     if not changes:
@@ -55,6 +56,7 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
         for path, _, after in changes:
             write_atomic(path, after.encode())
         say(f"thebes: written: {', '.join(str(path) for path, _, _ in changes)}")
+        say(f"thebes: once they are merged, require the check `{CHECK}`: thebes init --protection")
     else:
         say("thebes: nothing written; --write does")
 

@@ -25,11 +25,12 @@ LIMIT = 8 << 20  # bytes of a file that is looked into
 
 
 class Found(Value, frozen=True, kw_only=True):
-    """`pythons`: minor versions such as "3.12". `gates`: those that have a folder in `tests`. `tools`: checkers that
+    """`pythons`: minor versions such as "3.12"; `others`: those that the kit does not run under. `gates`: those that have a folder in `tests`. `tools`: checkers that
     the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty.
     `labels`: of the self-hosted runners that its workflows use most, none where they use none."""
 
     pythons: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
     lock: str = ""
     tools: tuple[str, ...] = ()
@@ -42,8 +43,10 @@ def look(folder: Path) -> Found:
     """Look at the repository in `folder`. What can't be read tells nothing."""
     pyproject = parse(_text(folder / "pyproject.toml"))
     installed = {_name(one) for one in (*_dependencies(pyproject), *_requirements(folder))}
+    pythons = _pythons(pyproject)
     return Found(
-        pythons=_pythons(pyproject),
+        pythons=tuple(python for python in pythons if _supported(python)),
+        others=tuple(python for python in pythons if not _supported(python)),
         gates=tuple(gate for gate in GATES if any((folder / top / gate).is_dir() for top in ("tests", "test"))),
         lock=next((name for name in LOCKS if (folder / name).is_file()), ""),
         tools=tuple(tool for tool in TOOLS if tool in installed),
@@ -54,12 +57,16 @@ def look(folder: Path) -> Found:
 
 
 def _pythons(pyproject: Mapping[str, Any]) -> tuple[str, ...]:
-    """From the classifiers, those that the kit supports."""
+    """From the classifiers, the oldest first."""
     project = pyproject.get("project")
     classifiers = project.get("classifiers") if isinstance(project, dict) else None
     found = CLASSIFIER.findall("\n".join(map(str, classifiers))) if isinstance(classifiers, list) else []
     minors = sorted({int(version[2:]) for version in found})
-    return tuple(f"3.{minor}" for minor in minors if OLDEST <= minor <= NEWEST)
+    return tuple(f"3.{minor}" for minor in minors)
+
+
+def _supported(python: str) -> bool:
+    return OLDEST <= int(python[2:]) <= NEWEST
 
 
 def _requirements(folder: Path) -> Iterator[str]:
