@@ -18,6 +18,7 @@ from .text import clean, say
 
 WORKFLOW = Path(".github", "workflows", "gates.yml")
 PYPROJECT = Path("pyproject.toml")
+Change = tuple[Path, str, str]  # path, text before, text after
 
 
 @click.command("init", epilog="Example: thebes init --from OWNER/thebes@COMMIT --write")
@@ -42,10 +43,7 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
         )
     found = look(Path.cwd())
     changes = list(_changes(Path.cwd(), source, found))
-    for path, before, after in changes:
-        old = f"a/{path}" if before else "/dev/null"
-        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), old, f"b/{path}", lineterm=""):
-            click.echo(clean(line, 1000))
+    _show(changes)
     if found.others and any(path == PYPROJECT for path, _, _ in changes):
         say(f"thebes: left out, as Thebes does not run under them: Python {', '.join(found.others)}")
     if advice := out_of_reach(source, found):
@@ -53,16 +51,27 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
     if not changes:
         say("thebes: nothing to change")
     elif write:
-        for path, _, after in changes:
-            write_atomic(path, after.encode())
-        say(f"thebes: written: {', '.join(str(path) for path, _, _ in changes)}")
-        say(f"thebes: once they are merged, require the check `{CHECK}`: thebes init --protection")
+        _write(changes)
     else:
         say("thebes: nothing written; --write does")
 
 
-def _changes(folder: Path, source: str, found: Found) -> list[tuple[Path, str, str]]:
-    """Files that would differ: path, text before, text after."""
+def _show(changes: list[Change]) -> None:
+    for path, before, after in changes:
+        old = f"a/{path}" if before else "/dev/null"
+        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), old, f"b/{path}", lineterm=""):
+            click.echo(clean(line, 1000))
+
+
+def _write(changes: list[Change]) -> None:
+    for path, _, after in changes:
+        write_atomic(path, after.encode())
+    say(f"thebes: written: {', '.join(str(path) for path, _, _ in changes)}")
+    say(f"thebes: once they are merged, require the check `{CHECK}`: thebes init --protection")
+
+
+def _changes(folder: Path, source: str, found: Found) -> list[Change]:
+    """Files that would differ."""
     existing, pyproject = _read(folder / WORKFLOW), _read(folder / PYPROJECT)
     if existing and not CALL.search(existing):
         raise InputError(f"{WORKFLOW}: is there and calls no quality-gates.yml; rename it, or add the call by hand")

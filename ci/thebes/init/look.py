@@ -25,9 +25,10 @@ LIMIT = 8 << 20  # bytes of a file that is looked into
 
 
 class Found(Value, frozen=True, kw_only=True):
-    """`pythons`: minor versions such as "3.12"; `others`: those that the kit does not run under. `gates`: those that have a folder in `tests`. `tools`: checkers that
-    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty.
-    `labels`: of the self-hosted runners that its workflows use most, none where they use none."""
+    """`pythons`: minor versions such as "3.12"; `others`: those that the kit does not run under. `gates`: those that
+    have a folder in `tests`. `tools`: checkers that the project's dependencies name. `services`: versions by name.
+    `repository`: OWNER/NAME on GitHub, or empty. `labels`: of the self-hosted runners that its workflows use most, none
+    where they use none."""
 
     pythons: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
