@@ -50,7 +50,7 @@ lint: .venv/ready ## Check format, lint rules and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/ready .venv-agent-memory/ready ## Measure, beside the peers
+bench: .venv/ready .venv-agent-memory/ready $(WORKFLOWS)/.tools/ready ## Measure, beside the peers
 	$(BIN)/python benchmarks/run_all.py
 
 formats: .venv/ready ## Write the JSON Schemas and the tables of docs/github.md anew

@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # what runs workflows under act is the tests'
+
 from support.project import Project
 from workflows import acting
 

@@ -176,6 +176,23 @@ def test_in_several_projects_each_must_let_go() -> None:
     assert [skip.gate for skip in skips(CHANGE, ["api/x"], [both], drafts=True, docs=())] == ["database"]
 
 
+def test_a_fork_stays_off_own_machines(project: Project) -> None:
+    project.write(
+        {
+            "tests/unit/test_a.py": "def test_a(): pass\n",
+            "event.json": json.dumps(pull(head={"repo": {"full_name": "x/b"}})),
+        }
+    )
+    project.commit()
+    event = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(project.root / "event.json")}
+    plan = ("github", "plan", "--out", "plan.json", "--runner")
+    assert project.thebes(*plan, "ubuntu-24.04", env=event).exit == 0
+    refused = project.thebes(*plan, '["self-hosted", "linux"]', env=event)
+    assert (refused.exit, "a change from a fork does not run on self-hosted" in refused.stderr) == (2, True)
+    rounds = project.thebes("github", "background", "--minutes", "1", "--agent", "api", "--out", "rounds", env=event)
+    assert (rounds.exit, "a change from a fork does not run here" in rounds.stderr) == (2, True)
+
+
 PYPROJECT = {"project": {"optional-dependencies": {"test": [], "docs": []}}, "dependency-groups": {"dev": []}}
 
 

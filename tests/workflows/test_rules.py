@@ -197,6 +197,16 @@ def test_records_are_uploaded_whatever_happens() -> None:
             assert sum(step.get("timeout-minutes", 0) for step in job["steps"]) <= job["timeout-minutes"]
 
 
+@each_file
+def test_no_two_artifacts_of_a_run_can_have_the_same_name(path: Path) -> None:
+    """A name is taken for good: it tells the attempt, and all else that a matrix or a second call would repeat."""
+    for step in steps(path):
+        if str(step.get("uses", "")).startswith("actions/upload-artifact@"):
+            name = step["with"]["name"]
+            assert name.endswith("-a${{ github.run_attempt }}"), name
+            assert "inputs.prefix" in name or "matrix." in name, name
+
+
 def starts(job: str, results: dict[str, str], outputs: dict[str, str], *, cancelled: bool = False) -> bool:
     """Whether GitHub would start a job of the workflow, by its own evaluator of conditions."""
     found = jobs(FOLDER / "workflows" / "quality-gates.yml")[job]
