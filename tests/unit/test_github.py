@@ -177,13 +177,9 @@ def test_in_several_projects_each_must_let_go() -> None:
 
 
 def test_a_fork_stays_off_own_machines(project: Project) -> None:
-    project.write(
-        {
-            "tests/unit/test_a.py": "def test_a(): pass\n",
-            "event.json": json.dumps(pull(head={"repo": {"full_name": "x/b"}})),
-        }
-    )
-    project.commit()
+    project.write({"tests/unit/test_a.py": "def test_a(): pass\n"})
+    ours = {"repo": {"full_name": "a/b"}, "sha": project.commit()}
+    project.write({"event.json": json.dumps(pull(head={"repo": {"full_name": "x/b"}}, base=ours))})
     event = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(project.root / "event.json")}
     plan = ("github", "plan", "--out", "plan.json", "--runner")
     assert project.thebes(*plan, "ubuntu-24.04", env=event).exit == 0
