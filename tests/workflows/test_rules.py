@@ -100,10 +100,11 @@ def test_zizmor_finds_nothing() -> None:
 
 
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
-    """In a copy, because it does not know `$/`."""
+    """In a copy, because it knows neither `$/` nor a queue that is longer than one."""
     shutil.copytree(FOLDER, tmp_path / ".github")
     for path in tmp_path.glob(".github/**/*.yml"):
-        path.write_text(path.read_text("utf-8").replace("uses: $/", "uses: ./"), "utf-8")
+        text = re.sub(r"\n +queue: max", "", path.read_text("utf-8"))
+        path.write_text(text.replace("uses: $/", "uses: ./"), "utf-8")
     command("git", "init", "-q", folder=tmp_path)
     done = command("actionlint", folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")

@@ -18,7 +18,7 @@ from . import variables
 def label() -> None:
     """Label the pull request of the event by the files that it changes, as `tool.thebes.labels` says here.
 
-    Here is to be a commit that the change can't alter: its base.
+    Here is to be a commit that the change can't alter, as of the default branch.
     """
     environment = variables()
     pull = read_document(environment).get("pull_request")
