@@ -72,10 +72,11 @@ FINDS = {
 }
 GOOD = {
     "bad.py": '"""Nothing to find."""\n\ncount: int = 3\n',
-    ".github/workflows/bad.yml": WORKFLOW.replace("${{ github.event.issue.title }}", "hello"),
+    ".github/workflows/bad.yml": WORKFLOW.replace("${{ github.event.issue.title }}", "hello") + "permissions: {}\n",
     "play.yml": PLAYBOOK.replace(
         "- command: touch /tmp/a",
-        "- name: Make a folder\n      ansible.builtin.file:\n        path: /srv/a\n        state: directory\n        mode: '0750'",
+        "- name: Make a folder\n      ansible.builtin.file:\n        path: /srv/a\n        state: directory\n"
+        "        mode: '0750'",
     ),
     "pins.txt": "sound==1.0\n",
 }
