@@ -21,6 +21,8 @@ RUNS_ON = re.compile(
     re.MULTILINE,
 )
 SELF_HOSTED = "self-hosted"
+PYTEST_FILES = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
+TIMEOUT = re.compile(r"^timeout *= *[0-9]|--timeout[ =][0-9]", re.MULTILINE)
 LIMIT = 8 << 20  # bytes of a file that is looked into
 
 
@@ -28,7 +30,7 @@ class Found(Value, frozen=True, kw_only=True):
     """`pythons`: minor versions such as "3.12"; `others`: those that the kit does not run under. `gates`: those that
     have a folder in `tests`. `tools`: checkers that the project's dependencies name. `services`: versions by name.
     `repository`: OWNER/NAME on GitHub, or empty. `labels`: of the self-hosted runners that its workflows use most, none
-    where they use none."""
+    where they use none. `limited`: pytest-timeout has a limit for its tests."""
 
     pythons: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class Found(Value, frozen=True, kw_only=True):
     services: dict[str, tuple[str, ...]] = {}
     repository: str = ""
     labels: tuple[str, ...] = ()
+    limited: bool = False
 
 
 def look(folder: Path) -> Found:
@@ -54,7 +57,14 @@ def look(folder: Path) -> Found:
         services=_services(folder),
         repository=_repository(folder),
         labels=_labels(folder),
+        limited=_limited(folder, pyproject),
     )
+
+
+def _limited(folder: Path, pyproject: Mapping[str, Any]) -> bool:
+    options = _table(_table(_table(pyproject.get("tool")).get("pytest")).get("ini_options"))
+    texts = [str(options.get("addopts", "")), *(_text(folder / name) for name in PYTEST_FILES)]
+    return "timeout" in options or any(TIMEOUT.search(text) for text in texts)
 
 
 def _pythons(pyproject: Mapping[str, Any]) -> tuple[str, ...]:
