@@ -66,6 +66,7 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
     refuse_nothing(choice, [suite.gate for suite in suites], [part.selection for part in parts])
+    _refuse_services(parts, choice)
     plan = Plan(
         commit=commit,
         projects=tuple(part.project() for part in parts),
@@ -77,6 +78,15 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     )
     found = {suite: packs for part in parts for suite, packs in part.packed_suites()}
     return Assembled(msgspec.structs.replace(plan, digest=digest(plan)), found)
+
+
+def _refuse_services(parts: Sequence["_Part"], choice: Choice) -> None:
+    """A version of a service that no gate asks for would change nothing."""
+    asked = {name for part in parts for gate in part.config.gates.values() for name in gate.services}
+    for name in choice.services:
+        if name not in asked:
+            known = f"they ask for {', '.join(sorted(asked))}" if asked else "none asks for any"
+            raise InputError(f"services: {name!r} is asked for by no gate; {known}")
 
 
 def within(parts: Sequence["_Part"], most: int) -> None:
@@ -211,7 +221,7 @@ class _Part:
         return self.config.gates.get(gate, GateConfig())
 
     def variants(self, gate: str) -> list[Variant]:
-        return variants(self.pythons, self.settings(gate))
+        return variants(self.pythons, self.settings(gate), self.choice.services)
 
     def _suite(self, gate: str, variant: Variant) -> str:
         return f"{self.slug}{gate}-{variant.slug}"
