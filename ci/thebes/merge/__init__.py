@@ -180,6 +180,7 @@ def _merge_task(
     proof = prove_task(task, facts)
     store.files(task, facts, proof)
     store.tests(task, facts, proof, older)
+    store.measured(task, facts)
     store.decided_phases(task.id, facts.header.attempt, {test: len(ends) + 1 for test, ends in facts.earlier.items()})
     problems = list(proof.problems)
     for number, place in newest_first:

@@ -1,5 +1,7 @@
 """Starts a server under its guard and waits until it answers, within a limit. Nothing is left if that fails."""
 
+import contextlib
+import errno
 import json
 import os
 import pwd
@@ -32,6 +34,8 @@ END_LIMIT = 90.0  # seconds that a guard may take to end its server and clean up
 UNPRIVILEGED = ("postgres", "nobody")
 UNGUARDED = 600.0  # seconds after which a folder that never had a guard won't get one
 TAIL = 4000
+LINE = 64 * 1024
+NO_SPACE = os.strerror(errno.ENOSPC).lower().encode()  # as every program says it; servers run with LC_ALL=C
 
 
 class Instructions(Value, frozen=True, kw_only=True):
@@ -161,6 +165,18 @@ class Guarded:
         """Leave a detached guard to itself."""
         self._process.returncode = 0  # or the interpreter would warn of a child that is still there
 
+    def no_space(self) -> str:
+        """The last line of the server's own log that says that a disk is full; empty: none does.
+
+        initdb and PostgreSQL go on with other lines after it. A statement that a server repeats is its client's text.
+        """
+        found = b""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            for line in iter(lambda: file.readline(LINE), b""):
+                if NO_SPACE in line.lower() and b"STATEMENT:" not in line:
+                    found = line
+        return found.decode("utf-8", "replace").strip()
+
     def last_words(self) -> str:
         """The end of the server's own log."""
         try:
@@ -205,7 +221,7 @@ def wait_until(
 
 def _failed(guarded: Guarded, text: str) -> ServiceError:
     words = guarded.last_words()
-    last = words.rpartition("\n")[2]
+    last = guarded.no_space() or words.rpartition("\n")[2]
     return ServiceError("service-failed", f"{text}; its log ends with: {last}" if last else f"{text}; no log", words)
 
 

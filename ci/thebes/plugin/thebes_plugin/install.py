@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from .benchmarks import PEER, Benchmarks
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
@@ -37,6 +38,8 @@ def install(config: pytest.Config, path: str) -> None:
     if worker or not _distributes(config):  # the controller of xdist runs no test
         if shard.measure_memory:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
+        if config.pluginmanager.hasplugin(PEER):
+            config.pluginmanager.register(Benchmarks(config, record), "thebes-benchmarks")
         config.pluginmanager.register(Guard(config, record, name, Path(shard.traces), shard.test_limit), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")

@@ -121,7 +121,7 @@ class Recorder:
         try:
             self._take(report)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
     def _take(self, report: pytest.TestReport) -> None:
         nodeid = report.nodeid
@@ -245,10 +245,11 @@ class Recorder:
         try:
             self.record.put(kind, **fields)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
 
-def _give_up(error: RecordError) -> None:
+def give_up(error: RecordError) -> None:
+    """Without its record a shard proves nothing: end the session."""
     pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
 
 
