@@ -39,7 +39,7 @@ test-disk: .venv/ready ## Fill the disk of a server (root, to mount a small one)
 	$(BIN)/python -m pytest -q tests/hosts/test_services_disk.py
 	@echo "test tier: disk"
 
-test-docker: .venv/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
+test-docker: .venv/ready .venv-agent-memory/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
 	$(BIN)/python -m pytest -q tests/hosts/test_services_docker.py
 	@echo "test tier: docker"
 
