@@ -13,6 +13,7 @@ RED = {"failure": "failed", "error": "error"}
 EARLIER = {"flakyFailure", "flakyError", "rerunFailure", "rerunError"}
 OUTPUT = {"system-out", "system-err"}
 NAME = 16 * 1024
+ATTEMPTS = 100  # of one case; of more the last is kept, which decides
 NOT_RUN = {"notrun", "disabled", "skipped", "ignored"}
 
 
@@ -48,7 +49,7 @@ class _Reader(xml.Handlers):
         self._case: dict[str, str] | None = None
         self._result: tuple[str, dict[str, str]] | None = None
         self._results: list[tuple[str, dict[str, str], str]] = []
-        self._output: list[str] = []
+        self._output = xml.Text()
         self._inside = ""
         self._text = xml.Text()
         self._done: list[Case] = []
@@ -59,11 +60,12 @@ class _Reader(xml.Handlers):
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "testcase":
-            self._case, self._results, self._output = attributes, [], []
+            self._case, self._results = attributes, []
+            self._output.take()
         elif name == "testsuite":
             self.known = True
             declared = _count(attributes, "failures") + _count(attributes, "errors")
-            self._suites.append(_Suite(attributes.get("name", ""), declared))
+            self._suites.append(_Suite(attributes.get("name", "")[:NAME], declared))
         elif name == "testsuites":
             self.known = True
         elif name in RED or name in EARLIER or name == "skipped":
@@ -88,12 +90,15 @@ class _Reader(xml.Handlers):
         elif name in OUTPUT and self._inside == name:
             self._inside = ""
             if self._case is not None:
-                self._output.append(self._text.take())
+                self._output.add(self._text.take())
 
     def _finish_result(self) -> None:
         assert self._result is not None  # noqa: S101  (for the type checker)
         name, attributes = self._result
-        self._results.append((name, attributes, self._text.take().strip()))
+        if len(self._results) >= ATTEMPTS:
+            self._results.pop()
+        held = {key: attributes[key][:NAME] for key in ("type", "message") if key in attributes}
+        self._results.append((name, held, self._text.take().strip()))
         self._result, self._inside = None, ""
         if self._case is None and name in RED:
             # Some tools put what broke a whole suite beside its cases.
@@ -118,10 +123,10 @@ class _Reader(xml.Handlers):
                 seconds=seconds(attributes.get("time", "")),
                 file=attributes.get("file", attributes.get("filepath", ""))[:NAME],
                 line=_count(attributes, "line", "lineno"),
-                kind=shown[1].get("type", "")[:NAME],
+                kind=shown[1].get("type", ""),
                 message=(shown[1].get("message") or shown[2].partition("\n")[0])[:NAME],
                 text=shown[2],
-                output="".join(self._output),
+                output=self._output.take(),
                 failures=tuple(
                     (held.get("message") or text.partition("\n")[0])[:NAME]
                     for name, held, text in self._results
@@ -129,7 +134,7 @@ class _Reader(xml.Handlers):
                 ),
             )
         )
-        self._results, self._output = [], []
+        self._results = []
 
     def _finish_suite(self) -> None:
         suite = self._suites.pop()
