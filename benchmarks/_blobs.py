@@ -29,7 +29,7 @@ def _events(lines: list[dict[str, Any]], number: int, of: int) -> Iterator[dict[
     shard = {"current": number, "total": of}
     yield _event("onBlobReportMetadata", version=2, userAgent="", shard=shard, pathSeparator="/")
     config = {"metadata": {"actualWorkers": 1}, "rootDir": "/r", "shard": shard, "version": "1.65.1", "workers": 1}
-    unset = {"globalSetup": None, "globalTeardown": None, "tags": [], "webServer": None, "failOnFlakyTests": False}
+    unset: dict[str, Any] = {"globalSetup": None, "globalTeardown": None, "tags": [], "webServer": None, "failOnFlakyTests": False}
     yield _event("onConfigure", config={**config, "globalTimeout": 0, "maxFailures": 0, **unset})
     yield _event("onProject", project=_project([line for line in lines if line["kind"] == "collected"]))
     yield {"method": "onBegin"}
@@ -63,7 +63,7 @@ def _project(collected: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for line in collected
     ]
-    empty = {"testIgnore": [], "testMatch": [], "grep": [], "grepInvert": [], "dependencies": [], "use": {}}
+    empty: dict[str, Any] = {"testIgnore": [], "testMatch": [], "grep": [], "grepInvert": [], "dependencies": [], "use": {}}
     named = {"name": "", "outputDir": "", "testDir": "", "snapshotDir": "", "timeout": 30000}
     return {"metadata": {"actualWorkers": 1}, **named, "repeatEach": 1, "retries": 0, **empty, "suites": suites}
 
@@ -71,7 +71,7 @@ def _project(collected: list[dict[str, Any]]) -> dict[str, Any]:
 def _test(test: str, end: dict[str, Any], phase: dict[str, Any] | None, result: str) -> Iterator[dict[str, Any]]:
     begun = {"id": result, "retry": 0, "workerIndex": 0, "parallelIndex": 0, "startTime": AT}
     yield _event("onTestBegin", testId=test, result=begun)
-    errors = []
+    errors: list[dict[str, Any]] = []
     for step in STEPS:
         key = f"{result}-{step}"
         told = {"id": key, "title": step, "category": "hook", "startTime": AT}

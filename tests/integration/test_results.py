@@ -115,7 +115,8 @@ def test_what_pytest_benchmark_measures_needs_no_option(project: Project) -> Non
     )
     done = project.run("--shards", "2", env={"VIRTUAL_ENV": str(PYTHON.parents[1])})
     assert done.exit == 1, done.stdout + done.stderr
-    assert codes(project)["test-failed"] == ["tests/test_b.py::test_dies", "tests/test_speed.py::test_raises"]
+    assert codes(project)["test-failed"] == ["tests/test_speed.py::test_raises"]
+    assert codes(project)["test-crashed"] == ["tests/test_b.py::test_dies"]
     found = project.query("SELECT id, grouped, rounds, minimum > 0 AND mean >= minimum FROM benchmark ORDER BY id")
     assert found == [
         ("tests/test_b.py::test_first", "ends", 2, 1),

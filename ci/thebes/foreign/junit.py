@@ -97,7 +97,7 @@ class _Reader(xml.Handlers):
         name, attributes = self._result
         if len(self._results) >= ATTEMPTS:
             self._results.pop()
-        held = {key: attributes[key][:NAME] for key in ("type", "message") if key in attributes}
+        held = {key: text[:NAME] for key, text in attributes.items() if key in {"type", "message"}}
         self._results.append((name, held, self._text.take().strip()))
         self._result, self._inside = None, ""
         if self._case is None and name in RED:
