@@ -310,17 +310,16 @@ def test_a_server_that_speaks_tls_only_is_alive_for_who_may_trust_it(
                 """,
             }
         )
-        for postgres, redis in (
-            ("sslmode=require", "ssl_cert_reqs=none"),
-            (f"sslmode=verify-full&sslrootcert={proof}", f"ssl_ca_certs={proof}"),
-        ):
-            given = {
-                "THEBES_POSTGRES_URL": f"{urls['postgres']}?{postgres}",
-                "THEBES_REDIS_URL": f"{urls['redis']}?{redis}",
-            }
-            done = project.run("--shards", "1", env=temporary | given)
-            assert done.exit == 0, done.stdout + done.stderr
-            assert len([one for one in project.reasons()["service-used"] if "(url: THEBES_" in one]) == 2
+        unverified = {"postgres": "sslmode=require", "redis": "ssl_cert_reqs=none"}
+        verified = {"postgres": f"sslmode=verify-full&sslrootcert={proof}", "redis": f"ssl_ca_certs={proof}"}
+        for name, options in unverified.items():
+            environment = {f"THEBES_{name.upper()}_URL": f"{urls[name]}?{options}"}
+            with serve(name, project.root, environment, (Source.URL,)) as server:
+                assert server.source == Source.URL
+        given = {f"THEBES_{name.upper()}_URL": f"{urls[name]}?{options}" for name, options in verified.items()}
+        done = project.run("--shards", "1", env=temporary | given)
+    assert done.exit == 0, done.stdout + done.stderr
+    assert len([one for one in project.reasons()["service-used"] if "(url: THEBES_" in one]) == 2
 
 
 def test_doctor_tells_what_would_serve_and_starts_nothing(project: Project, temporary: dict[str, str]) -> None:
