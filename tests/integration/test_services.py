@@ -20,7 +20,7 @@ from support.project import Project
 from support.tls import certificate, tls_only
 from support.waiting import eventually
 from thebes.errors import InputError
-from thebes.services import Server, Service, ServiceError, Source, resolve
+from thebes.services import Server, Service, ServiceError, Source, launch, resolve
 from thebes.services.compose import refuse_unhealthy
 from thebes.services.launch import Owner, base_folder, is_held, reachable, sweep
 from thebes.services.model import matches, variable
@@ -416,6 +416,30 @@ def test_a_binary_that_the_servers_user_cannot_reach_is_copied(tmp_path: Path) -
     copy = Path(reachable(str(binary), Owner(user=65534, group=65534), tmp_path / "copy"))
     assert copy.is_relative_to(tmp_path / "copy")
     assert stat.S_IMODE(copy.stat().st_mode) & 0o005 == 0o005
+
+
+def test_data_lies_in_memory_where_there_is_room(
+    tmp_path: Path, temporary: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Path(temporary["TMPDIR"]) / "memory"
+    memory.mkdir(0o711)
+    monkeypatch.setattr(launch, "MEMORY", memory)
+    monkeypatch.setattr(launch, "ROOM", 1 << 20)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with serve("redis", tmp_path):
+        (base,) = memory.iterdir()
+        (data,) = base.iterdir()
+        assert (data / "run" / "redis.conf").exists()
+        assert [folder.name for folder in folders(temporary)] == [data.name]
+        (base / "just-made").mkdir()
+        (base / "never-guarded").mkdir()
+        os.utime(base / "never-guarded", (1, 1))
+        sweep()
+        assert {path.name for path in base.iterdir()} == {data.name, "just-made"}
+    assert [path.name for path in base.iterdir()] == ["just-made"]
+    monkeypatch.setattr(launch, "ROOM", 1 << 60)
+    with serve("redis", tmp_path):
+        assert [path.name for path in base.iterdir()] == ["just-made"]
 
 
 def test_the_folder_for_services_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

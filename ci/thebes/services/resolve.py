@@ -22,6 +22,7 @@ from .launch import (
     HOST,
     Guarded,
     Instructions,
+    data_folder,
     free_port,
     give,
     new_folder,
@@ -248,13 +249,15 @@ def _words(error: OSError) -> str:
 def _guarded(kind: Kind, binary: str, context: Context, log: Path) -> tuple[Guarded, str, int]:
     folder = new_folder(context.name)
     who = owner()
-    place = Place(folder / "run", HOST, free_port(), new_password())
+    data = data_folder(folder)
+    place = Place(data / "run", HOST, free_port(), new_password())
     try:
         place.folder.mkdir(mode=0o700)
         launch = kind.launch(reachable(binary, who, folder), place)
         give(place.folder, who)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # nobody guards it yet
+        for made in {folder, data}:  # nobody guards them yet
+            shutil.rmtree(made, ignore_errors=True)
         raise
     instructions = Instructions(
         folder=str(folder),
@@ -265,6 +268,7 @@ def _guarded(kind: Kind, binary: str, context: Context, log: Path) -> tuple[Guar
         user=who.user,
         group=who.group,
         environment=plain_environment(context.environment),
+        data=None if data == folder else str(data),
         detached=context.detached,
     )
     return Guarded(instructions), kind.url(place.host, place.port, place.password), place.port
