@@ -29,7 +29,13 @@ def _events(lines: list[dict[str, Any]], number: int, of: int) -> Iterator[dict[
     shard = {"current": number, "total": of}
     yield _event("onBlobReportMetadata", version=2, userAgent="", shard=shard, pathSeparator="/")
     config = {"metadata": {"actualWorkers": 1}, "rootDir": "/r", "shard": shard, "version": "1.65.1", "workers": 1}
-    unset: dict[str, Any] = {"globalSetup": None, "globalTeardown": None, "tags": [], "webServer": None, "failOnFlakyTests": False}
+    unset: dict[str, Any] = {
+        "failOnFlakyTests": False,
+        "globalSetup": None,
+        "globalTeardown": None,
+        "tags": [],
+        "webServer": None,
+    }
     yield _event("onConfigure", config={**config, "globalTimeout": 0, "maxFailures": 0, **unset})
     yield _event("onProject", project=_project([line for line in lines if line["kind"] == "collected"]))
     yield {"method": "onBegin"}
@@ -63,7 +69,7 @@ def _project(collected: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for line in collected
     ]
-    empty: dict[str, Any] = {"testIgnore": [], "testMatch": [], "grep": [], "grepInvert": [], "dependencies": [], "use": {}}
+    empty: dict[str, Any] = {"testIgnore": [], "testMatch": [], "grep": [], "grepInvert": [], "use": {}}
     named = {"name": "", "outputDir": "", "testDir": "", "snapshotDir": "", "timeout": 30000}
     return {"metadata": {"actualWorkers": 1}, **named, "repeatEach": 1, "retries": 0, **empty, "suites": suites}
 

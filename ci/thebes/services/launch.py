@@ -93,7 +93,8 @@ def _has_room(top: Path) -> bool:
         room = shutil.disk_usage(top).free
     except OSError:
         return False
-    return room >= ROOM and bool(told) and int(told[1]) << 10 >= 2 * ROOM and os.access(top, os.W_OK | os.X_OK)
+    available = int(told[1]) << 10 if told else 0
+    return room >= ROOM and available >= 2 * ROOM and os.access(top, os.W_OK | os.X_OK)
 
 
 def sweep() -> int:
