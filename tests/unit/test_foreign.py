@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from thebes.errors import FormatError
 from thebes.foreign import Case, benchmarks, cobertura, junit, sarif
+from thebes.merge.results import Given, _names
 
 JEST = """<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="jest tests" tests="3" failures="1" errors="0" time="1.382">
@@ -228,6 +229,14 @@ def test_memory_is_bounded_whatever_a_case_holds(head: bytes, part: bytes) -> No
 def test_a_tag_without_an_end_is_refused() -> None:
     with pytest.raises(FormatError, match="a tag of more than 8 MiB"):
         list(junit(io.BufferedReader(_Endless(b"<testsuite name='", b"x" * 1_000_000, 200, b"'/>")), "r.xml"))
+
+
+@pytest.mark.parametrize("file", [".", "/", "..", ".py", "a/.b/c", "tests/test_a.py"])
+def test_a_case_has_an_id_whatever_its_file_is_called(file: str, tmp_path: Path) -> None:
+    place = Given("s", "t", 1, tmp_path / "r.xml")
+    (case,) = read(f"<testsuite><testcase file='{file}' classname='tests.test_a' name='n'/></testsuite>")
+    inner = "" if file.startswith("tests") else "::tests.test_a"
+    assert _names(case, place) == (file, f"{file}{inner}::n")
 
 
 def test_very_many_cases_without_names() -> None:

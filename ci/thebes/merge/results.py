@@ -7,7 +7,7 @@ is not makes the gate INVALID.
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from thebes import foreign
@@ -134,7 +134,8 @@ def _names(case: Case, given: Given) -> tuple[str, str]:
 
 def _is_module(case: Case) -> bool:
     """Does the class name only repeat the file, as in `tests.test_a` of `tests/test_a.py`?"""
-    return case.classname.replace(".", "/") in {case.file, str(PurePosixPath(case.file).with_suffix(""))}
+    stem, dot, suffix = case.file.rpartition(".")
+    return case.classname.replace(".", "/") in {case.file, stem if dot and "/" not in suffix else case.file}
 
 
 def _sarif(given: Given, sink: Sink, found: foreign.Sarif) -> Iterator[Problem]:
