@@ -1,5 +1,6 @@
 """What judging needs to know of a run, read from run.db."""
 
+import json
 import sqlite3
 
 from thebes.merge.covering import share
@@ -10,7 +11,8 @@ LEFT = ("missing", "interrupted", "cancelled")
 
 
 class SuiteFacts(Value, frozen=True, kw_only=True):
-    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine."""
+    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine. `collected`: tests
+    that the files had, without those that were deselected."""
 
     id: str
     project: str
@@ -21,6 +23,8 @@ class SuiteFacts(Value, frozen=True, kw_only=True):
     named: dict[str, tuple[str, ...]]
     flaky: tuple[str, ...]
     skipped_files: int
+    collected: int = 0
+    deselected: int = 0
 
 
 class ProblemFact(Value, frozen=True, kw_only=True):
@@ -60,6 +64,8 @@ class CoverageFact(Value, frozen=True, kw_only=True):
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
+    """`narrowed`: options that asked for a part of the tests; `collect`: none was to be run."""
+
     plan: str
     commit: str
     suites: tuple[SuiteFacts, ...]
@@ -68,6 +74,8 @@ class RunFacts(Value, frozen=True, kw_only=True):
     findings: tuple[FindingFact, ...] = ()
     fail_under: dict[str, float]
     skips: tuple[tuple[str, str], ...]
+    narrowed: tuple[str, ...] = ()
+    collect: bool = False
 
 
 def read_facts(db: sqlite3.Connection) -> RunFacts:
@@ -100,6 +108,8 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
         ),
         fail_under=dict(db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()),
         skips=tuple((gate, reason) for gate, reason in db.execute("SELECT gate, reason FROM skip")),
+        narrowed=tuple(json.loads(meta.get("narrowed", "[]"))),
+        collect=meta.get("collect") == "1",
     )
 
 
@@ -127,7 +137,13 @@ def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
         skipped_files=db.execute(
             "SELECT count(*) FROM file WHERE suite = ? AND outcome = 'skipped'", (suite,)
         ).fetchone()[0],
+        collected=_count(db, "SELECT total(tests) FROM file WHERE suite = ?", suite),
+        deselected=_count(db, "SELECT count(DISTINCT id) FROM deselected WHERE suite = ?", suite),
     )
+
+
+def _count(db: sqlite3.Connection, query: str, suite: str) -> int:
+    return int(db.execute(query, (suite,)).fetchone()[0])
 
 
 def _ids(db: sqlite3.Connection, suite: str, outcome: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from thebes.plugin.thebes_plugin.aftermath import (
 from thebes.plugin.thebes_plugin.record import Record, bounded
 
 from .child import TICK
+from .flame import Flames
 from .ledger import Ledger, Running
 from .memory import QUICK, Memory
 from .processes import kill_tree, send, send_to_main_thread
@@ -37,13 +38,16 @@ OUTPUT_LIMIT = 16 * 1024
 
 
 class Limits(Value, frozen=True, kw_only=True):
-    """`test`: seconds for a test that says nothing of its own; None: none. `collect`: for the import of a file, and
-    for the end of a session. `memory`: bytes for a worker and all that it started; `task_memory`: for all together."""
+    """`test`: seconds for a test that says nothing of its own; None: none. `default`: for one that nothing else has a
+    limit for. `collect`: for the import of a file, and for the end of a session. `memory`: bytes for a worker and all
+    that it started; `task_memory`: for all together. Not `watched`: a test's own limit does not count either."""
 
     test: float | None = None
+    default: float | None = None
     collect: float | None = None
     memory: int | None = None
     task_memory: int | None = None
+    watched: bool = True
 
 
 @dataclass(slots=True)
@@ -63,8 +67,11 @@ class Ending:
 class Watcher:
     """An observer of the child. `broken`: files whose import was given up, with the reason."""
 
-    def __init__(self, record: Record, folder: Path, ledger: Ledger, limits: Limits, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, record: Record, folder: Path, ledger: Ledger, limits: Limits, tick: Callable[[], None], flames: Flames
+    ) -> None:
         self.broken: dict[str, str] = {}
+        self._flames = flames
         self._record = record
         self._folder = folder
         self._ledger = ledger
@@ -82,8 +89,10 @@ class Watcher:
 
     def started(self, pid: int) -> None:
         self._child = pid
+        self._flames.begin(pid)
 
     def ticked(self) -> None:
+        self._flames.ticked()
         self._ledger.poll()
         now = time.monotonic()
         if self._ledger.offset != self._seen:
@@ -115,7 +124,7 @@ class Watcher:
         self._tick()
 
     def _look_at(self, running: Running, now: float) -> None:
-        if running.worker in self._endings:
+        if running.worker in self._endings or not self._limits.watched:
             return
         limit = running.limit if running.test else self._limits.collect
         took = now - running.since

@@ -1,11 +1,13 @@
 """Sets one process of a shard up: pytest itself, xdist's controller, or a worker of xdist."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from .__main__ import allow_tracing
 from .benchmarks import PEER, Benchmarks
 from .guard import Guard
 from .memory import MemoryMeter
@@ -29,6 +31,10 @@ def install(config: pytest.Config, path: str) -> None:
     name = worker.get("workerid", "")
     _refuse(config, shard, record)
     _adjust(config, shard)
+    if worker and os.environ.get("THEBES_TRACED"):
+        allow_tracing()
+    for marker in shard.speeds.names:
+        config.addinivalue_line("markers", f"{marker}: tests that took so long in past runs")
     clock = FixtureClock()
     config.pluginmanager.register(clock, "thebes-clock")
     # Every worker collects the same; the first tells, or the one that replaces it.
@@ -40,12 +46,12 @@ def install(config: pytest.Config, path: str) -> None:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
         if config.pluginmanager.hasplugin(PEER):
             config.pluginmanager.register(Benchmarks(config, record), "thebes-benchmarks")
-        config.pluginmanager.register(Guard(config, record, name, Path(shard.traces), shard.test_limit), "thebes-guard")
+        config.pluginmanager.register(Guard(config, record, name, shard), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
     else:
-        running = Running()
-        if _distributes(config):
+        running = Running() if _distributes(config) else None
+        if running:
             config.pluginmanager.register(running, "thebes-running")
         config.pluginmanager.register(Recorder(config, record, clock, selector, running), "thebes-recorder")
 
@@ -76,6 +82,7 @@ def _adjust(config: pytest.Config, shard: Shard) -> None:
     """Take over what concerns the whole suite and would be wrong in a part of it (docs/configuration.md)."""
     neutralize(config)
     option = config.option
+    option.collectonly = option.collectonly or shard.collect
     if shard.maxfail is not None:
         option.maxfail = shard.maxfail
     elif not any(CHOSEN.match(str(given)) for given in config.invocation_params.args):
