@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .__main__ import allow_tracing
+from .benchmarks import PEER, Benchmarks
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
@@ -43,6 +44,8 @@ def install(config: pytest.Config, path: str) -> None:
     if worker or not _distributes(config):  # the controller of xdist runs no test
         if shard.measure_memory:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
+        if config.pluginmanager.hasplugin(PEER):
+            config.pluginmanager.register(Benchmarks(config, record), "thebes-benchmarks")
         config.pluginmanager.register(Guard(config, record, name, shard), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")

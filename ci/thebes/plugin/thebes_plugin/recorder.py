@@ -134,7 +134,7 @@ class Recorder:
             if when == "teardown":
                 self._end(report, attempt)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
     def _take_unusual(self, report: pytest.TestReport, attempt: Attempt) -> bool:
         """Anything but a plain pass. True: nothing is left to do for this report."""
@@ -228,7 +228,7 @@ class Recorder:
         try:
             self.record.flush()
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -245,10 +245,11 @@ class Recorder:
         try:
             self.record.put(kind, **fields)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
 
-def _give_up(error: RecordError) -> None:
+def give_up(error: RecordError) -> None:
+    """Without its record a shard proves nothing: end the session."""
     pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
 
 
