@@ -39,6 +39,7 @@ def make(folder: Path) -> None:
         "test_limit": None,
         "memory_limit": None,
         "measure_memory": False,
+        "leaks": None,
         "done": [],
         "finished": [],
         "broken": {},

@@ -19,6 +19,7 @@ SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(MiB|GiB|MB|GB)")
 SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
 SHIPPED = ("postgres", "redis")
 SOURCES = ("url", "path", "docker", "embedded")
+Leaks = Literal["none", "report", "fail"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -30,8 +31,8 @@ T = TypeVar("T", bound=Section)
 
 class GateConfig(Section, frozen=True, kw_only=True):
     """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
-    `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
-    suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
+    `test_limit` and `leaks` win over the project's. `services`: names, or versions by name; each combination of
+    versions is a suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
@@ -40,6 +41,7 @@ class GateConfig(Section, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     test_limit: str | None = None
+    leaks: Leaks | None = None
     services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
 
@@ -106,6 +108,7 @@ class Config(Section, frozen=True, kw_only=True):
     task_memory_limit: str | None = None
     measure_memory: bool = False
     isolate: Literal["module", "test"] | None = None
+    leaks: Leaks | None = None
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
     services: dict[str, ServiceConfig] = {}

@@ -51,6 +51,7 @@ AUTO_WORKERS = "PYTEST_XDIST_AUTO_NUM_WORKERS"  # read by pytest-xdist for `-n a
 @options.test_limit
 @options.memory_limit
 @options.isolate
+@options.leaks
 @options.base
 @options.coverage
 @options.as_json
@@ -71,6 +72,7 @@ def command(
     test_limit: str | None,
     memory_limit: str | None,
     isolate: str | None,
+    leaks: str | None,
     base: str | None,
     coverage: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
@@ -107,6 +109,7 @@ def command(
         test_limit=test_limit,
         memory_limit=memory_limit,
         isolate=isolate,
+        leaks=leaks,
         maxfail=maxfail,
     )
     numbers = {

@@ -41,6 +41,7 @@ class Asked(Value, frozen=True, kw_only=True):
     test_limit: str | None = None
     memory_limit: str | None = None
     isolate: str | None = None
+    leaks: str | None = None
     maxfail: int | None = None
 
 
@@ -61,6 +62,7 @@ class Asked(Value, frozen=True, kw_only=True):
 @options.test_limit
 @options.memory_limit
 @options.isolate
+@options.leaks
 @options.arguments
 def command(
     task_id: str,
@@ -73,6 +75,7 @@ def command(
     test_limit: str | None,
     memory_limit: str | None,
     isolate: str | None,
+    leaks: str | None,
     arguments: tuple[str, ...],
 ) -> int:
     """Run task ID of a plan and leave its record in DIR/thebes-ID-aN. ID may be 1/4 where there is one suite.
@@ -85,7 +88,12 @@ def command(
     number = attempt or free_attempt(out, task.id)
     folder = attempt_folder(out, task.id, number)
     asked = Asked(
-        workers=workers, task_limit=task_limit, test_limit=test_limit, isolate=isolate, memory_limit=memory_limit
+        workers=workers,
+        task_limit=task_limit,
+        test_limit=test_limit,
+        isolate=isolate,
+        memory_limit=memory_limit,
+        leaks=leaks,
     )
     here = make_attempt(workspace, plan, task, folder, number, asked, arguments=arguments)
     here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
@@ -127,6 +135,7 @@ def make_attempt(
     workers = asked.workers or workspace.config.workers
     config = workspace.configs[suite.project]
     isolate = asked.isolate or config.isolate
+    leaks = asked.leaks or config.gates.get(suite.gate, GateConfig()).leaks or config.leaks
     held = limits(config, suite.gate, asked)
     return Attempt(
         repository=workspace.root,
@@ -143,6 +152,7 @@ def make_attempt(
         limits=held,
         measure_memory=config.measure_memory or bool(held.memory or held.task_memory),
         isolate=Isolation(isolate) if isolate else None,
+        leaks=None if leaks == "none" else leaks,
         services=services_of(config),
     )
 

@@ -10,7 +10,8 @@ LEFT = ("missing", "interrupted", "cancelled")
 
 
 class SuiteFacts(Value, frozen=True, kw_only=True):
-    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine."""
+    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine. `leaks`: tests that
+    left something behind and did not fail for it, each with what."""
 
     id: str
     project: str
@@ -20,6 +21,7 @@ class SuiteFacts(Value, frozen=True, kw_only=True):
     counts: dict[str, int]
     named: dict[str, tuple[str, ...]]
     flaky: tuple[str, ...]
+    leaks: tuple[tuple[str, str], ...] = ()
     skipped_files: int
 
 
@@ -123,6 +125,14 @@ def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
         named={outcome: _ids(db, suite, outcome) for outcome in (*RED, *LEFT) if outcome in counts},
         flaky=tuple(
             test for (test,) in db.execute("SELECT id FROM test WHERE suite = ? AND flaky ORDER BY id", (suite,))
+        ),
+        leaks=tuple(
+            (test, texts)
+            for test, texts in db.execute(
+                "SELECT l.id, group_concat(l.text, '; ') FROM leak l JOIN task t ON t.id = l.task"
+                " AND t.attempt = l.task_attempt WHERE l.suite = ? AND NOT l.fails GROUP BY l.id ORDER BY l.id",
+                (suite,),
+            )
         ),
         skipped_files=db.execute(
             "SELECT count(*) FROM file WHERE suite = ? AND outcome = 'skipped'", (suite,)

@@ -76,6 +76,7 @@ REASONS = {
     "no-limit": Meaning(PASS, "{n} test{s} ran for long, and no limit is set"),
     "service-used": Meaning(PASS, "services"),
     "test-flaky": Meaning(PASS, "{n} flaky test{s}"),
+    "test-leaked": Meaning(PASS, "{n} test{s} left something behind"),
     "findings-known": Meaning(PASS, "{n} finding{s} in the baseline"),
     "baseline-expired": Meaning(PASS, "{n} baseline{s} expired"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),

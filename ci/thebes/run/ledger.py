@@ -22,7 +22,7 @@ from thebes.model import (
 )
 
 RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
-SKIPPED = (b'{"kind":"phase"', b'{"kind":"note"', b'{"kind":"sample"', b'{"kind":"file"')
+SKIPPED = (b'{"kind":"phase"', b'{"kind":"note"', b'{"kind":"sample"', b'{"kind":"file"', b'{"kind":"leak"')
 
 
 @dataclass(slots=True, kw_only=True)

@@ -38,6 +38,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     `workers`: number of xdist workers, None for what the project itself says; `workers_chosen`: by us.
     `maxfail`: None for no limit of ours.
     `services`: those that a suite may name.
+    `leaks`: "report" what tests leave behind, or let them "fail".
     `waited`: seconds since the job began.
     """
 
@@ -54,6 +55,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     limits: Limits = Limits()
     isolate: Isolation | None = None
     measure_memory: bool = False
+    leaks: str | None = None
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
     services: Mapping[str, Service] = {}
@@ -250,6 +252,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "test_limit": attempt.limits.test,
         "memory_limit": attempt.limits.memory,
         "measure_memory": attempt.measure_memory,
+        "leaks": attempt.leaks,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),

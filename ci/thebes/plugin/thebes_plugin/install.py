@@ -37,6 +37,10 @@ def install(config: pytest.Config, path: str) -> None:
     if worker or not _distributes(config):  # the controller of xdist runs no test
         if shard.measure_memory:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
+        if shard.leaks:
+            from .leaks import LeakFinder  # noqa: PLC0415  (only where it is asked for)
+
+            config.pluginmanager.register(LeakFinder(config, record, name, fails=shard.leaks == "fail"), "thebes-leaks")
         config.pluginmanager.register(Guard(config, record, name, Path(shard.traces), shard.test_limit), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")

@@ -29,6 +29,7 @@ class Shard:
         self.known = frozenset(instructions["known"])
         self.memory_limit: int | None = instructions["memory_limit"]
         self.measure_memory: bool = instructions["measure_memory"]
+        self.leaks: str | None = instructions["leaks"]
         self.only: str | None = instructions["only"]
         self.one: bool = instructions["one"]
         self.finished = frozenset(instructions["finished"])
