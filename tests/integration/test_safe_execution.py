@@ -1,5 +1,7 @@
 """Tests that crash, hang or never let go: each costs itself and nothing else, and is named with its cause."""
 
+import re
+
 import pytest
 
 from support.project import Project
@@ -272,6 +274,40 @@ def test_memory_limit(project: Project, workers: str) -> None:
     assert all(size > MIB for (size,) in project.query("SELECT memory FROM sample"))
 
 
+def test_memory_limit_of_all_workers_together(project: Project) -> None:
+    """None of them is over a limit of its own: the largest is ended."""
+    project.write(
+        {
+            "pyproject.toml": '[tool.thebes]\ntask-memory-limit = "512MiB"\n',
+            "tests/test_a.py": "def test_eats():\n    kept = []\n    while True: kept.append(bytearray(1 << 20))\n",
+            "tests/test_b.py": "kept = bytearray(60 << 20)\ndef test_keeps(): pass\n",
+        }
+    )
+    assert project.run("--shards", "1", "--workers", "2", "--", "--dist", "loadfile", "-p", "no:randomly").exit == 1
+    assert project.outcomes() == {"tests/test_a.py::test_eats": "failed", "tests/test_b.py::test_keeps": "passed"}
+    message = phases(project)["test_eats"][1]
+    told = re.fullmatch(r"used (\d+) MiB of (\d+) MiB, limit for all workers 512 MiB; \d+ MiB before it", message)
+    assert told, message
+    assert int(told[1]) < int(told[2]), "there are two workers"
+    assert int(told[2]) > 512
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_session_that_does_not_end_after_its_last_test(project: Project, workers: str) -> None:
+    """It can't be waited for, and what it would have done is in doubt."""
+    project.write(
+        {
+            "pyproject.toml": '[tool.thebes]\ncollect-limit = "4s"\n',
+            "conftest.py": "import threading\ndef pytest_sessionfinish(): threading.Event().wait()\n",
+            "tests/test_a.py": "def test_it(): pass\n",
+        }
+    )
+    assert project.run("--shards", "1", "--workers", workers).exit == 3
+    assert project.outcomes() == {"tests/test_a.py::test_it": "passed"}
+    ((text,),) = project.reasons().values()
+    assert text.endswith("the process died outside of any test: did not end within 4 s after its last test")
+
+
 STATE = """
     import os, {other}
     seen = []
@@ -315,6 +351,11 @@ def test_workers_chosen_from_the_machine_and_past_runs(project: Project) -> None
     project.write({"conftest.py": "def pytest_configure(config): print('dist is', config.option.dist)\n"})
     assert project.run("--workers", "auto").exit == 0
     assert "dist is worksteal" in next(project.out.glob("thebes-*/output.log")).read_text()
+    grouped = "import pytest\n@pytest.mark.xdist_group('a')\ndef test_in_group(): pass\n"
+    project.write({"tests/test_b.py": grouped})
+    assert project.run("--workers", "auto").exit == 0  # and knows of the group from now on
+    assert project.run("--workers", "auto").exit == 0
+    assert "dist is loadgroup" in next(project.out.glob("thebes-*/output.log")).read_text()
     project.write({"pytest.ini": "[pytest]\naddopts = --dist loadscope\n"})
     assert project.run("--workers", "auto").exit == 0
     assert "dist is loadscope" in next(project.out.glob("thebes-*/output.log")).read_text()

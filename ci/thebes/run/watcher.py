@@ -31,7 +31,7 @@ from .ledger import Ledger, Running
 from .memory import QUICK, Memory
 from .processes import kill_tree, send, send_to_main_thread
 
-LONG = 60.0  # a test without a limit is worth a word after this time
+LONG = 60.0
 ANSWER = 5.0  # seconds that a process gets for telling its stacks
 OUTPUT_LIMIT = 16 * 1024
 
@@ -61,15 +61,25 @@ class Ending:
 
 
 class Watcher:
-    """An observer of the child. `broken`: files whose import was given up, with the reason."""
+    """An observer of the child. `broken`: files whose import was given up, with the reason. `long`: seconds after
+    which a test without a limit is worth a word."""
 
-    def __init__(self, record: Record, folder: Path, ledger: Ledger, limits: Limits, tick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        folder: Path,
+        ledger: Ledger,
+        limits: Limits,
+        tick: Callable[[], None],
+        long: float = LONG,
+    ) -> None:
         self.broken: dict[str, str] = {}
         self._record = record
         self._folder = folder
         self._ledger = ledger
         self._limits = limits
         self._tick = tick
+        self._long = long
         self._child = 0
         self._endings: dict[str, Ending] = {}
         self._killed: dict[str, Running] = {}
@@ -122,9 +132,9 @@ class Watcher:
         if limit and took > limit:
             what = "running" if running.test else "being imported"
             self._begin_to_end(running, "time", f"still {what} after {took:.1f} s, limit {limit:g} s")
-        elif running.test and not limit and took > LONG and running.id not in self._told:
+        elif running.test and not limit and took > self._long and running.id not in self._told:
             self._told.add(running.id)
-            self._record.put("note", code="no-limit", text=f"{running.id} ran for more than {LONG:g} s")
+            self._record.put("note", code="no-limit", text=f"{running.id} ran for more than {self._long:g} s")
 
     def _begin_to_end(self, running: Running, what: str, message: str) -> None:
         """Stop the process, and look once more at the next tick: what it did may have ended meanwhile."""
