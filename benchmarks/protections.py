@@ -1,9 +1,9 @@
-"""What the protections cost: a real suite under `pytest -n 2`, and under `thebes task` with all of them. Beside it, on a
-part of that suite, what collecting garbage after each test costs, as other systems do in the hope of saving memory.
+"""What the protections cost: a real suite under `pytest -n 2`, and under `thebes task` with all of them. Beside it, on
+a part of that suite, what collecting garbage after each test costs, as other systems do in the hope of saving memory.
 
-Usage: python benchmarks/protections.py [--launches N] [PART]…. The suite is networkx's own, as the wheel has it, without
-the tests that draw: about 9,500; PARTs are folders of it. Launched in turn; medians, and ratios to `pytest -n 2`. Memory
-is that of the largest process. With nothing else to do, two processors take six minutes.
+Usage: python benchmarks/protections.py [--launches N] [PART]…. The suite is networkx's own, as the wheel has it,
+without the tests that draw: about 9,500; PARTs are folders of it. Launched in turn; medians, and ratios to
+`pytest -n 2`. Memory is that of the largest process. With nothing else to do, two processors take six minutes.
 """
 
 import argparse

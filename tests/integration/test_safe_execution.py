@@ -366,7 +366,6 @@ MEASURED = {
     [tool.coverage.run]
     source = ["shop"]
     branch = true
-    patch = ["subprocess"]
     """,
     "shop/__init__.py": "",
     "shop/price.py": "def price(n):\n    if n > 10:\n        return n * 0.9\n    return n\n",
@@ -381,12 +380,55 @@ MEASURED = {
 
 
 def test_coverage_is_the_same_however_tests_are_run(project: Project) -> None:
-    """Statements and branches, also those that only a process started by a test executes."""
+    """Statements and branches, also those that only a process started by a test executes, although nothing in the
+    project's configuration sees to that."""
     project.write(MEASURED)
     found = {}
     for options in ("--workers 0 --shards 1", "--workers 2 --shards 1", "--workers 0 --shards 3", "--isolate test"):
         assert project.run("--coverage", *options.split()).exit == 0
         found[options] = project.query("SELECT percent FROM coverage WHERE gate = 'unit'")
+        ((executed,),) = project.query("SELECT executed FROM coverage_file WHERE file = 'shop/label.py'")
+        assert executed == 3, options
     ((first,),) = found["--workers 0 --shards 1"]
     assert 70 < first < 100
     assert set(map(str, found.values())) == {str([(first,)])}, found
+    assert "coverage-lost" not in project.reasons()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_coverage_that_is_lost_is_told(project: Project, workers: str) -> None:
+    project.write(
+        {
+            "shop/__init__.py": "",
+            "tests/test_a.py": """
+            import multiprocessing, os, subprocess, sys
+            import sqlalchemy.ext.asyncio
+            def test_own_environment(): subprocess.run([sys.executable, "-c", "pass"], env={"PATH": "/bin"}, check=True)
+            def test_forks():
+                process = multiprocessing.get_context("fork").Process(target=print)
+                process.start()
+                process.join()
+            def test_dies(): os._exit(1)
+            """,
+        }
+    )
+    project.run(
+        "--coverage", "--shards", "1", "--workers", workers, "--", "--cov=shop", "-p", "no:randomly", "-W", "ignore"
+    )
+    texts = "\n".join(project.reasons()["coverage-lost"])
+    assert "The first was started by tests/test_a.py::test_own_environment" in texts
+    assert "The first was forked by tests/test_a.py::test_forks" in texts
+    assert "lines that greenlets execute may be missed" in texts
+    assert ("left no coverage data" if workers == "2" else "took along what it had measured") in texts
+
+
+def test_coverage_run_around_workers_is_refused(project: Project) -> None:
+    checks = '[tool.thebes.gates.quality]\nchecks = ["python -m coverage run -m pytest{}"]\n'
+    project.write({"pyproject.toml": checks.format(" -n 2"), "tests/test_a.py": "def test_it(): pass\n"})
+    refused = project.run()
+    assert refused.exit == 2
+    assert "tool.thebes.gates.quality.checks: 'python -m coverage run -m pytest -n 2' would lose" in refused.stderr
+    project.write({"pytest.ini": "[pytest]\naddopts = -n 2\n", "pyproject.toml": checks.format("")})
+    assert project.thebes("plan", "--out", "plan.json").exit == 2
+    project.write({"pyproject.toml": checks.format(" -n0")})
+    assert project.thebes("plan", "--out", "plan.json").exit == 0

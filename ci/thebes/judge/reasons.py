@@ -81,6 +81,7 @@ REASONS = {
     "baseline-expired": Meaning(PASS, "{n} baseline{s} expired"),
     "quarantined": Meaning(PASS, "{n} failing test{s} in quarantine"),
     "quarantine-expired": Meaning(PASS, "{n} quarantine{s} expired"),
+    "coverage-lost": Meaning(PASS, "something was executed and not measured"),
     "changed-coverage-open": Meaning(PASS, "coverage of changed lines was not judged: there is no base"),
     "policy-relaxed": Meaning(PASS, "policy that this change relaxes; the base's still holds"),
     "gate-skipped": Meaning(PASS, "skipped"),

@@ -32,6 +32,7 @@ from .child import End, Stop, run_child
 from .ledger import Ledger, Running
 from .watcher import OUTPUT_LIMIT, Limits, Watcher
 
+LOST = "a process that died, or was ended, took along what it had measured since its start"
 GAVE_UP = {3, 4}  # pytest's exit codes for an internal error and wrong usage, before its session begins
 
 
@@ -44,7 +45,7 @@ class Isolation(StrEnum):
 
 class Session(Value, frozen=True, kw_only=True):
     """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
-    `again`: arguments of each session but the first; `files`: those of the plan, each for a process of its own where
+    `again`: arguments of each session but the first; `measured`: coverage is; `files`: those of the plan, each for a process of its own where
     `isolate` says so."""
 
     command: tuple[str, ...]
@@ -57,6 +58,7 @@ class Session(Value, frozen=True, kw_only=True):
     limit: float
     limits: Limits
     again: tuple[str, ...] = ()
+    measured: bool = False
     isolate: Isolation | None = None
     files: tuple[str, ...] = ()
 
@@ -145,6 +147,8 @@ class Shard:
     def _name_the_guilty(self, end: End, oom_kills: int, *, named: bool) -> None:
         ledger = self.ledger
         aftermath = Aftermath(self._record, ledger, self._traces, self._broken)
+        if ledger.finish is None and self._session.measured:
+            self._record.put("note", code="coverage-lost", text=LOST)
         if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.doing()):
             return  # nobody's fault, or named already, or merging names it
         if ledger.finish is None:

@@ -174,10 +174,12 @@ def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
 def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
     attempt = work.attempt
     instructions = attempt.folder / "shard.json"
+    measured = work.suite.coverage or work.project.measured
     session = Session(
         command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
         # Without it, each session would begin by erasing what the one before measured.
-        again=("--cov-append",) if work.suite.coverage or work.project.measured else (),
+        again=("--cov-append",) if measured else (),
+        measured=measured,
         folder=attempt.repository / work.project.path,
         environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
         instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
