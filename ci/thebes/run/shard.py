@@ -45,8 +45,8 @@ class Isolation(StrEnum):
 
 class Session(Value, frozen=True, kw_only=True):
     """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
-    `again`: arguments of each session but the first; `measured`: coverage is; `files`: those of the plan, each for a process of its own where
-    `isolate` says so."""
+    `again`: arguments of each session but the first; `measured`: they measure coverage; `files`: those of the plan,
+    each for a process of its own where `isolate` says so."""
 
     command: tuple[str, ...]
     folder: Path

@@ -67,6 +67,10 @@ class LeakFinder:
             self._look_again()
         return result
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        self._around.find_loops()
+
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         self._raised = self._raised or call.excinfo is not None
 

@@ -92,6 +92,11 @@ class Surroundings:
             *([_folder_thing(before.folder, now.folder)] if before.folder != now.folder else []),
         ]
 
+    def find_loops(self) -> None:
+        """Those that are there already; their tasks are looked at from now on."""
+        if any(found.polls for found in filter(None, map(_opened, _descriptors()))):
+            self._find_loops()
+
     def _find_loops(self) -> None:
         import asyncio  # noqa: PLC0415  (where somebody polls it is there, or nearly so)
         import gc  # noqa: PLC0415
