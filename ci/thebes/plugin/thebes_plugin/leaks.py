@@ -7,6 +7,7 @@ connection, a loop that serves a module) may be the fixture's, too: it is looked
 """
 
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,7 +45,8 @@ class LeakFinder:
         self._record = record
         self._worker = worker
         self._fails = fails
-        self._around = Surroundings([config.option.basetemp] if config.option.basetemp else [])
+        own = config.option.basetemp  # of tmp_path, if it is not where it usually is
+        self._around = Surroundings([str(Path(own).absolute())] if own else [])
         self._before: Look | None = None
         self._raised = False
         self._inside = False
