@@ -50,8 +50,8 @@ def install(config: pytest.Config, path: str) -> None:
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
     else:
-        running = Running()
-        if _distributes(config):
+        running = Running() if _distributes(config) else None
+        if running:
             config.pluginmanager.register(running, "thebes-running")
         config.pluginmanager.register(Recorder(config, record, clock, selector, running), "thebes-recorder")
 

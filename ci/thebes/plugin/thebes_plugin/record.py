@@ -1,4 +1,4 @@
-"""The record: one JSON object a line, written whole and at once, so that what was known survives any death.
+"""The record: one JSON object a line, lines written whole and at once, so that what was known survives any death.
 
 The lines' fields are those of `thebes.model`; this side writes them by hand because it may import only pytest, and
 because two lines for each test must cost next to nothing.
@@ -33,16 +33,18 @@ def bounded(text: str, limit: int = TEXT_LIMIT) -> str:
 
 
 class Record:
-    """Appends to a record. Several processes may: each line is one write."""
+    """Appends to a record. Several processes may: a line is never in two writes."""
 
     def __init__(self, path: str) -> None:
+        self._deferred = ""
         self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def write(self, line: str) -> None:
         """Write one line of ASCII JSON, given with its line feed."""
         if self._descriptor is None:
             return
-        data = line.encode("ascii")
+        data = (self._deferred + line).encode("ascii")
+        self._deferred = ""
         try:
             written = os.write(self._descriptor, data)
         except OSError as error:
@@ -52,12 +54,21 @@ class Record:
             self.close()
             raise RecordError(f"only {written} of {len(data)} bytes fitted")
 
+    def defer(self, line: str) -> None:
+        """Have a line written together with the next, which is about to come: a call of the kernel costs more than
+        all else."""
+        self._deferred += line
+
     def put(self, kind: str, **fields: Any) -> None:
         """Write a line of any kind, where speed does not matter."""
         line = json.dumps(
             {"kind": kind, **{name: _clean(value) for name, value in fields.items()}}, separators=(",", ":")
         )
         self.write(line + "\n")
+
+    def flush(self) -> None:
+        if self._deferred:
+            self.write("")
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -79,10 +79,10 @@ class Attempt:
 
 
 class Recorder:
-    """Writes the lines of a record from the first test to the end of the session."""
+    """Writes the lines of a record from the first test to the end of the session. `running`: only with xdist."""
 
     def __init__(
-        self, config: pytest.Config, record: Record, clock: FixtureClock, selector: Selector, running: Running
+        self, config: pytest.Config, record: Record, clock: FixtureClock, selector: Selector, running: Running | None
     ) -> None:
         self.config = config
         self.record = record
@@ -93,6 +93,8 @@ class Recorder:
         self.oom_kills = count_oom_kills()
         self.open: dict[str, Attempt] = {}
         self.told_files: set[str] = set()
+        # Where this process runs the tests itself, the start of the next one is about to be written.
+        self._write = record.write if running else record.defer
 
     def pytest_sessionstart(self) -> None:
         config = self.config
@@ -114,34 +116,25 @@ class Recorder:
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
         self._put("file", file=file_key(report.nodeid), outcome=report.outcome, text=bounded(text))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
-        # After the others: the built-in subtests change a report's outcome while it is being logged.
-        yield
+    @pytest.hookimpl(trylast=True)  # plug-ins may change a report's outcome while it is being logged
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        nodeid, when = report.nodeid, report.when
+        attempt = self.open.get(nodeid)
         try:
-            self._take(report)
+            if attempt is not None and attempt.rerun and when == "setup":
+                # pytest-rerunfailures before 16 leaves out the teardown of such an attempt
+                self._end(report, attempt)
+                attempt = None
+            if attempt is None:
+                attempt = self.open[nodeid] = Attempt(report.start)
+            unusual = report.outcome != "passed" or hasattr(report, "context") or hasattr(report, "wasxfail")
+            if unusual and self._take_unusual(report, attempt):
+                return
+            attempt.durations[INDEX[when]] = report.duration
+            if when == "teardown":
+                self._end(report, attempt)
         except RecordError as error:
             _give_up(error)
-
-    def _take(self, report: pytest.TestReport) -> None:
-        nodeid = report.nodeid
-        attempt = self.open.get(nodeid)
-        when = report.when
-        if attempt is not None and attempt.rerun and when == "setup":
-            self._end(report, attempt)  # pytest-rerunfailures before 16 leaves out the teardown of such an attempt
-            attempt = None
-        if attempt is None:
-            attempt = self.open[nodeid] = Attempt(report.start)
-        outcome = report.outcome
-        if outcome != "passed" or hasattr(report, "context") or hasattr(report, "wasxfail"):
-            if self._take_unusual(report, attempt):
-                return
-        elif when != "teardown":
-            attempt.durations[INDEX[when]] = report.duration
-            return
-        attempt.durations[INDEX[when]] = report.duration
-        if when == "teardown":
-            self._end(report, attempt)
 
     def _take_unusual(self, report: pytest.TestReport, attempt: Attempt) -> bool:
         """Anything but a plain pass. True: nothing is left to do for this report."""
@@ -163,7 +156,7 @@ class Recorder:
     def _end(self, report: pytest.TestReport, attempt: Attempt) -> None:
         nodeid = report.nodeid
         del self.open[nodeid]
-        if not attempt.rerun:
+        if self.running and not attempt.rerun:
             self.running.tests.discard(nodeid)
         outcome = attempt.outcome
         if attempt.subtest_failed and outcome in {"passed", "skipped", "xfailed", "xpassed"}:
@@ -171,7 +164,7 @@ class Recorder:
         setup, call, teardown = attempt.durations
         fixtures = getattr(report, "thebes_fixtures", 0.0) or (self.clock.take() if self.clock.spent else 0.0)
         worker = getattr(report, "worker_id", "")
-        self.record.write(
+        self._write(
             f'{{"kind":"end","id":{quoted(nodeid)},"outcome":"{outcome}",'
             f'"durations":[{setup:.6f},{call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
             + (f',"fixtures":{fixtures:.6f}' if fixtures else "")
@@ -200,7 +193,7 @@ class Recorder:
         gateway = getattr(getattr(report, "node", None), "gateway", None)
         worker = getattr(gateway, "id", "")
         died = _death(gateway, self.oom_kills) or report.longreprtext
-        if report.nodeid not in self.running.tests:  # xdist blames the first that it thinks is left
+        if self.running and report.nodeid not in self.running.tests:  # xdist blames the first that it thinks is left
             self.record.put("crash", id="", text=bounded(died), worker=worker)
             del self.open[report.nodeid]
             return
@@ -229,6 +222,13 @@ class Recorder:
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         self._put("note", code="internal-error", text=bounded(str(excrepr)))
+
+    @pytest.hookimpl(tryfirst=True, specname="pytest_sessionfinish")
+    def no_further_test(self) -> None:
+        try:
+            self.record.flush()
+        except RecordError as error:
+            _give_up(error)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
