@@ -39,10 +39,10 @@ def ours(folder: Path, scratch: Path, options: list[str]) -> Covered:
     run = [sys.executable, "-m", "thebes", "run", "--coverage", "--out", str(out), "--history", str(scratch / "h.db")]
     seconds, code = timed([*run, *options, "--", "-p", "no:randomly"], folder, environment(folder))
     with closing(sqlite3.connect(out / "run.db")) as db:
-        row = db.execute("SELECT executed, statements, taken FROM coverage WHERE gate = ''").fetchone()
+        ran, of, taken = db.execute("SELECT executed, statements, taken FROM coverage WHERE gate = ''").fetchone()
         for (why,) in db.execute("SELECT text FROM problem WHERE code LIKE 'coverage-%'"):
             print(f"  {why}")
-    return Covered(*row, seconds, code)
+    return Covered(ran, of, taken, seconds, code)
 
 
 def pytest_cov(folder: Path, scratch: Path, *, measured: bool) -> Covered:

@@ -125,6 +125,6 @@ def _monitors(measuring: Any) -> bool:
 
 def _without_data(config: pytest.Config) -> list[str]:
     """In xdist's controller: workers that gave nothing back."""
-    controller = config.pluginmanager.get_plugin("_cov").cov_controller
+    controller = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
     names = [getattr(node.gateway, "id", "?") for node in getattr(controller, "failed_workers", ())]
     return [f"worker {name} left no coverage data" for name in names]
