@@ -84,8 +84,6 @@ class Watcher:
         self._endings: dict[str, Ending] = {}
         self._killed: dict[str, Running] = {}
         self._told: set[str] = set()
-        self._active = time.monotonic()
-        self._seen = 0
         self._over = False
         self._memory = Memory(record, limits.memory, limits.task_memory)
         self.every = QUICK if self._memory.limited else TICK
@@ -96,8 +94,6 @@ class Watcher:
     def ticked(self) -> None:
         self._ledger.poll()
         now = time.monotonic()
-        if self._ledger.offset != self._seen:
-            self._seen, self._active = self._ledger.offset, now
         doing = {running.worker: running for running in self._ledger.doing()}
         for worker, ending in list(self._endings.items()):
             if doing.get(worker) is not ending.doing:
@@ -202,7 +198,7 @@ class Watcher:
     def _look_for_the_end(self, now: float) -> None:
         """A session that ran its last test and does not come to its end."""
         limit, ledger = self._limits.collect, self._ledger
-        if self._over or not limit or not ledger.here or ledger.doing() or ledger.left() or now - self._active < limit:
+        if self._over or not limit or not ledger.here or ledger.doing() or ledger.left() or now - ledger.active < limit:
             return
         self._over = True
         self._record.put("crash", id="", text=f"did not end within {limit:g} s after its last test", worker="")

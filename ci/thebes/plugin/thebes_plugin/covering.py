@@ -18,6 +18,10 @@ TOLD = (PROCESS, "COVERAGE_PROCESS_START", "COV_CORE_SOURCE")  # of coverage.py 
 STARTUP = "a1_coverage.pth"  # what coverage.py installs beside itself, so that a process starts measuring
 GREENLETS = ("sqlalchemy.ext.asyncio", "gevent", "eventlet")
 NAMED = {"greenlet", "gevent", "eventlet"}
+OWN = f"a Python process that a test starts with an environment of its own is not measured: pass on {PROCESS}"
+OLD = "Python processes that tests start are not measured: coverage.py 7.10 or newer is needed"
+FORKED = "a process that a test forks does not save what it measured: name multiprocessing in coverage's `concurrency`"
+MISSED = "lines that greenlets execute may be missed: name greenlet and thread in coverage's `concurrency`"
 
 
 class CoverageKeeper:
@@ -29,53 +33,46 @@ class CoverageKeeper:
         self._worker = worker
         self._runs_tests = runs_tests
         self._mended = False
-        self._started = self._forked = ""
+        self._follows: set[str] = set()
+        self._told: set[str] = set()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
         measuring = _measuring(self._config)
         if measuring is None or not self._runs_tests:
             return
+        self._follows = {*measuring.config.concurrency, *getattr(measuring.config, "patch", ())}
         self._mended = any(name in os.environ for name in TOLD) or _measure_children(measuring)
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """At once, because the test that does it may take the process along."""
         if event == "subprocess.Popen":
-            if not self._started and _is_python(arguments) and not (self._mended and _is_told(arguments)):
-                self._started = _doing()
-        elif event == "os.fork" and not self._forked:
-            self._forked = _doing()
+            if _is_python(arguments) and not (self._mended and _is_told(arguments)):
+                self._tell("started", OWN if self._mended else OLD)
+        elif event == "os.fork" and not self._follows & {"multiprocessing", "fork", "_exit"}:
+            self._tell("forked", FORKED)
+
+    def _tell(self, what: str, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._lost(f"{text}. The first was {what} by {_doing()}")
+
+    def _lost(self, text: str) -> None:
+        self._record.put("note", code="coverage-lost", text=text, worker=self._worker)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Any:
         measuring = _measuring(self._config)  # afterwards there is another, which combines
         result = yield
-        if measuring is not None:
-            for text in self._lost(measuring) if self._runs_tests else _without_data(self._config):
-                self._record.put("note", code="coverage-lost", text=text, worker=self._worker)
+        if measuring is not None and self._runs_tests:
+            greenlets = any(name in sys.modules for name in GREENLETS) and not self._follows & NAMED
+            if greenlets and not _monitors(measuring):
+                self._lost(MISSED)
+        elif measuring is not None:
+            for name in _without_data(self._config):
+                self._lost(f"worker {name} left no coverage data")
         return result
-
-    def _lost(self, measuring: Any) -> list[str]:
-        known = {*measuring.config.concurrency, *getattr(measuring.config, "patch", ())}
-        lost = []
-        if self._started:
-            lost.append(
-                "a Python process that a test starts with an environment of its own is not measured: pass on"
-                f" {PROCESS}. The first was started by {self._started}"
-                if self._mended
-                else "Python processes that tests start are not measured: coverage.py 7.10 or newer is needed."
-                f" The first was started by {self._started}"
-            )
-        if self._forked and not known & {"multiprocessing", "fork", "_exit"}:
-            lost.append(
-                "a process that a test forks does not save what it measured: name multiprocessing in coverage's"
-                f" `concurrency`. The first was forked by {self._forked}"
-            )
-        if any(name in sys.modules for name in GREENLETS) and not known & NAMED and not _monitors(measuring):
-            lost.append(
-                "lines that greenlets execute may be missed: name greenlet and thread in coverage's `concurrency`"
-            )
-        return lost
 
 
 def _measuring(config: pytest.Config) -> Any:
@@ -126,5 +123,4 @@ def _monitors(measuring: Any) -> bool:
 def _without_data(config: pytest.Config) -> list[str]:
     """In xdist's controller: workers that gave nothing back."""
     controller = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
-    names = [getattr(node.gateway, "id", "?") for node in getattr(controller, "failed_workers", ())]
-    return [f"worker {name} left no coverage data" for name in names]
+    return [getattr(node.gateway, "id", "?") for node in getattr(controller, "failed_workers", ())]
