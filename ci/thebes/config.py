@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -12,6 +12,7 @@ import msgspec
 
 from .errors import InputError
 from .model import GATES
+from .plugin.thebes_plugin.split import SPEEDS
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -89,6 +90,35 @@ class Baseline(Section, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Profile(Section, frozen=True, kw_only=True):
+    """A named set of defaults for options of `thebes run`: each key is an option's name, each value what would be
+    typed after it. `args`: pytest arguments, before those that are typed."""
+
+    gate: tuple[str, ...] = ()
+    module: tuple[str, ...] = ()
+    speed: tuple[str, ...] = ()
+    failed: bool | None = None
+    collect: bool | None = None
+    python: tuple[str, ...] = ()
+    shards: int | None = None
+    target: str | None = None
+    parallel: int | None = None
+    workers: str | None = None
+    jobs: int | None = None
+    maxfail: int | None = None
+    task_limit: str | None = None
+    test_limit: str | None = None
+    default_test_limit: str | None = None
+    memory_limit: str | None = None
+    measure_memory: bool | None = None
+    isolate: Literal["module", "test"] | None = None
+    coverage: bool | None = None
+    foreground: bool | None = None
+    times: bool | None = None
+    flame: bool | None = None
+    args: tuple[str, ...] = ()
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything that can be configured. Durations stand as in `target = "2m"`."""
 
@@ -109,6 +139,8 @@ class Config(Section, frozen=True, kw_only=True):
     measure_memory: bool = False
     isolate: Literal["module", "test"] | None = None
     leaks: Leaks | None = None
+    speed_classes: tuple[str, str] = ("100ms", "1s")
+    profiles: dict[str, Profile] = {}
     required_gates: tuple[str, ...] = ()
     gates: dict[str, GateConfig] = {}
     services: dict[str, ServiceConfig] = {}
@@ -147,6 +179,8 @@ def parse(text: str, source: str) -> Config:
         _convert(gate, GateConfig, f"{source}: tool.thebes.gates.{name}")
     for name, service in table.get("services", {}).items():
         _convert(service, ServiceConfig, f"{source}: tool.thebes.services.{name}")
+    for name, profile in table.get("profiles", {}).items():
+        _convert(profile, Profile, f"{source}: tool.thebes.profiles.{name}")
     config = _convert(table, Config, f"{source}: tool.thebes")
     _refuse_values(config, f"{source}: tool.thebes")
     return config
@@ -173,6 +207,11 @@ def _refuse_unknown(table: Any, where: str) -> None:
         raise InputError(f"{where}.services: expected a table, found {services!r}")
     for name, service in services.items():
         _known_keys(service, ServiceConfig, f"{where}.services.{name}")
+    profiles = table.get("profiles", {})
+    if not isinstance(profiles, dict):
+        raise InputError(f"{where}.profiles: expected a table, found {profiles!r}")
+    for name, profile in profiles.items():
+        _known_keys(profile, Profile, f"{where}.profiles.{name}")
     _known_keys(table.get("plan", {}), PlanConfig, f"{where}.plan")
     for name, kind in (("quarantine", Quarantine), ("baseline", Baseline)):
         entries = table.get(name, [])
@@ -217,6 +256,48 @@ def _refuse_values(config: Config, where: str) -> None:
     for version in config.python:
         python(version, f"{where}.python")
     _refuse_projects(config.projects, f"{where}.projects")
+    for name, profile in config.profiles.items():
+        _refuse_profile(name, profile, f"{where}.profiles.{name}")
+    speed_limits(config)
+
+
+def _refuse_profile(name: str, profile: Profile, where: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
+        raise InputError(f"{where}: {name!r} is not a name of small letters, digits, _ and -")
+    for key, found, known in (("gate", profile.gate, GATES), ("speed", profile.speed, SPEEDS)):
+        for one in found:
+            _known_name(one, known, f"{where}.{key}")
+    for key, number in (
+        ("shards", profile.shards),
+        ("parallel", profile.parallel),
+        ("jobs", profile.jobs),
+        ("maxfail", profile.maxfail),
+    ):
+        if number is not None and number < 1:
+            raise InputError(f"{where}.{key}: {number} is not at least 1")
+    checks: tuple[tuple[str, str | None, Callable[[str, str], object]], ...] = (
+        ("target", profile.target, seconds),
+        ("task-limit", profile.task_limit, limit),
+        ("test-limit", profile.test_limit, limit),
+        ("default-test-limit", profile.default_test_limit, limit),
+        ("memory-limit", profile.memory_limit, size_limit),
+        ("workers", profile.workers, workers),
+        *(("python", version, python) for version in profile.python),
+    )
+    for key, text, check in checks:
+        if text is not None:
+            check(text, f"{where}.{key}")
+
+
+def speed_limits(config: Config) -> tuple[float, float]:
+    """From so many seconds on a test is medium, and slow."""
+    medium, slow = (seconds(text, "tool.thebes.speed-classes") for text in config.speed_classes)
+    if medium >= slow:
+        raise InputError(
+            f"tool.thebes.speed-classes: {config.speed_classes[0]!r} is not less than {config.speed_classes[1]!r};"
+            " expected where medium begins, then where slow begins"
+        )
+    return medium, slow
 
 
 def _refuse_projects(projects: Sequence[str], where: str) -> None:
@@ -242,11 +323,11 @@ def _refuse_numbers(config: Config, where: str) -> None:
             raise InputError(f"{where}.{key}: {value} is not at least 1")
     for key, text in (
         ("target", config.target),
-        ("task-limit", config.task_limit),
         ("job-start", config.job_start),
     ):
         if text is not None:
             seconds(text, f"{where}.{key}")
+    limit(config.task_limit, f"{where}.task-limit")
     if config.price_per_minute is not None and config.price_per_minute < 0:
         raise InputError(f"{where}.price-per-minute: {config.price_per_minute:g} is less than nothing")
     if config.workers is not None:
@@ -328,6 +409,11 @@ def seconds(text: str, where: str) -> float:
 def limit(text: str, where: str) -> float | None:
     """As `seconds`, or None for "none". InputError names `where`."""
     return None if text.strip() == "none" else seconds(text, where)
+
+
+def size_limit(text: str, where: str) -> int | None:
+    """As `size`, or None for "none". InputError names `where`."""
+    return None if text.strip() == "none" else size(text, where)
 
 
 def size(text: str, where: str) -> int:

@@ -30,3 +30,10 @@ class EvidenceError(ThebesError):
     """What is needed to judge can't be had: not the user's input, but the proof is missing."""
 
     exit_code = Exit.EVIDENCE_MISSING
+
+
+class NothingSelectedError(EvidenceError):
+    """What was asked for selects nothing. Nothing is run, so nothing can be proved: INVALID."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"INVALID: {text}")

@@ -41,7 +41,7 @@ class TestFile(Value, frozen=True, kw_only=True):
 
 
 class Options(Value, frozen=True, kw_only=True):
-    """What the project's own configuration says about running, as pytest understood it."""
+    """What the project's own configuration says about running, as pytest understood it. `markers`: declared ones."""
 
     workers: str | None = None
     dist: str = "no"
@@ -51,6 +51,7 @@ class Options(Value, frozen=True, kw_only=True):
     keyword: str = ""
     maxfail: int = 0
     reruns: int = 0
+    markers: tuple[str, ...] = ()
 
 
 class Discovery(Value, frozen=True, kw_only=True):
@@ -87,12 +88,22 @@ class Piece(Value, frozen=True, kw_only=True):
     tests: tuple[str, ...] | None = None
 
 
+class Speeds(Value, frozen=True, kw_only=True):
+    """Tests by how long past runs say that they take, for `-m`. `names`: the markers for fast, medium and slow;
+    `medium` and `slow`: node ids; every other test is fast."""
+
+    names: tuple[str, str, str]
+    medium: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
+
+
 class Project(Value, frozen=True, kw_only=True):
     """A folder with its own pytest root. Paths are relative to the repository; `claims` maps gate → folders.
     `measured`: its own options measure coverage; `fail_under`: what they demand of the total, in percent;
     `parallel`: they start xdist workers; `dist`: how these share the work. `grouped`: past runs know groups of tests
     that belong together. `worker_memory`: the most bytes that a worker used in past runs; 0: unknown. `together`: what
-    stays in one shard although no past run knows it: "class", "@marker"."""
+    stays in one shard although no past run knows it: "class", "@marker". `speeds`: only where a marker expression asks
+    for them. `only`: node ids, and keys of files, that alone are run; null: all."""
 
     path: str
     rootdir: str
@@ -106,6 +117,8 @@ class Project(Value, frozen=True, kw_only=True):
     grouped: bool = False
     worker_memory: int = 0
     together: tuple[str, ...] = ()
+    speeds: Speeds | None = None
+    only: tuple[str, ...] | None = None
 
 
 class Suite(Value, frozen=True, kw_only=True):
@@ -146,7 +159,9 @@ class Skip(Value, frozen=True, kw_only=True):
 
 
 class Plan(Value, frozen=True, kw_only=True):
-    """What will run. `digest` is of everything else in it; the same input gives the same bytes."""
+    """What will run. `digest` is of everything else in it; the same input gives the same bytes. `narrowed`: options
+    that ask for a part of the tests; then only files of the plan are run. `collect`: no test is run, all are collected.
+    """
 
     schema: int = FORMAT
     commit: str
@@ -155,6 +170,8 @@ class Plan(Value, frozen=True, kw_only=True):
     suites: tuple[Suite, ...]
     tasks: tuple[Task, ...]
     skips: tuple[Skip, ...] = ()
+    narrowed: tuple[str, ...] = ()
+    collect: bool = False
 
 
 # ---------------------------------------------------------------------------------------------- record

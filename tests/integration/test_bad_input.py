@@ -78,7 +78,6 @@ ARGUMENTS = {
     "run --maxfail 0": "Invalid value for '--maxfail': 0 is not in the range x>=1",
     "plan --python 3.12/x": "--python: '3.12/x' is not a version such as \"3.12\"",
     "run --python 3.99": "python3.99: not on PATH, or without pytest",
-    "plan --gate security": "--gate security: nothing is configured or found for it",
     "run --base nowhere": "--base nowhere: no such commit",
     "run -- --nonsense": "pytest can't collect (exit 4): python -m pytest: error: unrecognized arguments: --nonsense",
     "run -- nowhere.py": "file or directory not found: nowhere.py",

@@ -299,7 +299,11 @@ def test_a_session_that_does_not_end_after_its_last_test(project: Project, worke
     project.write(
         {
             "pyproject.toml": '[tool.thebes]\ncollect-limit = "4s"\n',
-            "conftest.py": "import threading\ndef pytest_sessionfinish(): threading.Event().wait()\n",
+            "conftest.py": """
+            import threading
+            def pytest_sessionfinish(session):
+                if not session.config.option.collectonly: threading.Event().wait()
+            """,
             "tests/test_a.py": "def test_it(): pass\n",
         }
     )

@@ -67,6 +67,20 @@ REFUSED = {
     "services.neo4j = { compose = 'a', port = 1, url = 'u' }": "services.neo4j.url: 'u' is without the place {port}",
     "services.neo4j = { compose = 'a', port = 1, url = '{x}' }": "'{x}' has other places than {host} and {port}",
     "services.Neo = {}": "p: tool.thebes.services.Neo: 'Neo' is not a name of small letters, digits, _ and -",
+    "profiles = 3": "p: tool.thebes.profiles: expected a table, found 3",
+    "profiles.night = 3": "p: tool.thebes.profiles.night: expected a table, found 3",
+    "profiles.Night = {}": "profiles.Night: 'Night' is not a name of small letters, digits, _ and -",
+    "profiles.night.gates = ['unit']": "profiles.night: unknown key 'gates'; did you mean 'gate'?",
+    "profiles.night.gate = ['units']": "profiles.night.gate: unknown key 'units'; did you mean 'unit'?",
+    "profiles.night.speed = ['quick']": "profiles.night.speed: unknown key 'quick'; known: fast, medium, slow",
+    "profiles.night.speed = 'fast'": "profiles.night.speed: Expected `array`, got `str`",
+    "profiles.night.jobs = 0": "profiles.night.jobs: 0 is not at least 1",
+    "profiles.night.test-limit = '30'": "profiles.night.test-limit: '30' is not a duration",
+    "profiles.night.memory-limit = '1'": "profiles.night.memory-limit: '1' is not a size",
+    "profiles.night.workers = 'x'": "profiles.night.workers: 'x' is neither \"auto\" nor a number",
+    "profiles.night.python = ['3']": "profiles.night.python: '3' is not a version",
+    "speed-classes = ['1s']": "p: tool.thebes.speed-classes: Expected `array` of length 2, got 1",
+    "speed-classes = ['1s', '100ms']": "speed-classes: '1s' is not less than '100ms'; expected where medium begins",
     "quarantine = {}": "p: tool.thebes.quarantine: Expected `array`, got `object`",
     "quarantine = [3]": "p: tool.thebes.quarantine: expected a table, found 3",
     "quarantine = [{test = 'a', owner = 'b'}]": "p: tool.thebes.quarantine[0]: Object missing required field `expires`",
@@ -242,4 +256,5 @@ def test_documentation_describes_every_key_and_its_examples_are_right() -> None:
     known |= {f"baseline.{field.encode_name}" for field in msgspec.structs.fields(Baseline)}
     assert used == known
     described = set(re.findall(r"^\| `([a-z.-]+)` \|", text, re.MULTILINE))
+    # The keys of a profile are options: test_select.py
     assert known - {"gates", "plan", "services", "quarantine", "baseline"} <= described

@@ -62,6 +62,19 @@ def test_what_it_sees(repository: Project) -> None:
     assert found.services == {"postgres": ("16",), "redis": ("7.4",)}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", "[tool.pytest.ini_options]\ntimeout = 300\n"),
+        ("pyproject.toml", "[tool.pytest.ini_options]\naddopts = ['--timeout=300']\n"),
+        ("setup.cfg", "[tool:pytest]\ntimeout = 300\n"),
+    ],
+)
+def test_a_limit_of_pytest_timeout_is_left_alone(project: Project, name: str, text: str) -> None:
+    project.write({name: text})
+    assert "test-limit" not in configuration(look(project.root), "")
+
+
 def test_it_shows_then_writes_then_has_nothing_to_do_then_upgrades(repository: Project) -> None:
     shown = repository.thebes("init", "--from", FIRST)
     assert shown.exit == 0
@@ -73,6 +86,7 @@ def test_it_shows_then_writes_then_has_nothing_to_do_then_upgrades(repository: P
     table = tomllib.loads(text)["tool"]["thebes"]
     assert table["gates"]["database"]["services"] == {"postgres": ["16"], "redis": ["7.4"]}
     assert table["required-gates"] == ["unit", "database", "quality", "security"]
+    assert table["test-limit"] == "30s"
     assert repository.thebes("init", "--from", FIRST).stderr == "thebes: nothing to change\n"
     path = repository.root / ".github" / "workflows" / "gates.yml"
     path.write_text(path.read_text("utf-8") + "    with:\n      shards: 3\n", "utf-8")

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from thebes.plugin.thebes_plugin.record import Record
+from thebes.run.flame import Flames
 from thebes.run.ledger import Ledger
 from thebes.run.watcher import Limits, Watcher
 
@@ -16,7 +17,13 @@ def test_a_long_test_without_a_limit_is_noted_once(tmp_path: Path) -> None:
     record.put("start", id="test_a.py::test_limited", at=1.0, limit=3600.0, worker="gw1")
     ticks: list[None] = []
     watcher = Watcher(
-        record, tmp_path, Ledger(tmp_path / "record.jsonl"), Limits(), lambda: ticks.append(None), long=0.0
+        record,
+        tmp_path,
+        Ledger(tmp_path / "record.jsonl"),
+        Limits(),
+        lambda: ticks.append(None),
+        Flames((), tmp_path),
+        long=0.0,
     )
     watcher.started(os.getpid())
     for _ in range(3):

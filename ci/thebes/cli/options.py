@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from thebes.config import limit, python, seconds, size, workers
+from thebes.config import limit, python, seconds, size_limit, workers
 from thebes.model import GATES
+from thebes.plugin.thebes_plugin.split import SPEEDS
 
 F = Callable[..., Any]
 
@@ -28,7 +29,7 @@ def _limit(_context: click.Context, parameter: click.Parameter, value: str | Non
 
 def _size(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        size(value, f"--{parameter.name}".replace("_", "-"))
+        size_limit(value, f"--{parameter.name}".replace("_", "-"))
     return value
 
 
@@ -75,18 +76,42 @@ worker_count = click.option(
 changed_base = click.option(
     "--base", metavar="REF", help="The commit that a change is compared with, for the coverage of its lines."
 )
-task_limit = click.option("--task-limit", callback=_seconds, metavar="TIME", help="End a task after this time [2h].")
+task_limit = click.option(
+    "--task-limit", callback=_limit, metavar="TIME", help="End a task after this time; none: never [2h]."
+)
 test_limit = click.option(
     "--test-limit",
     metavar="TIME",
     callback=_limit,
     help="End a test after this time and go on with the rest; none: no limit [the configuration's, else none].",
 )
+default_test_limit = click.option(
+    "--default-test-limit",
+    metavar="TIME",
+    callback=_limit,
+    help="The same for tests that have no limit by a marker, an option, the configuration or pytest-timeout.",
+)
+measure_memory = click.option("--measure-memory", is_flag=True, help="Tell the peak of memory of each test.")
+modules = click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="NAME",
+    help="Only this test file, folder or dotted module; may be given several times.",
+)
+speeds = click.option(
+    "--speed",
+    "speeds",
+    multiple=True,
+    type=click.Choice(SPEEDS),
+    help="Only tests that took so long in past runs; may be given several times.",
+)
+failed = click.option("--failed", is_flag=True, help="Only tests that failed when they last ran.")
 memory_limit = click.option(
     "--memory-limit",
     metavar="SIZE",
     callback=_size,
-    help="End a test whose process and its children use more than this, as in 1GiB.",
+    help="End a test whose process and its children use more than this, as in 1GiB; none: no limit.",
 )
 isolate = click.option(
     "--isolate",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from thebes.history.durations import read_durations
 from thebes.history.store import History, PastRun, Stamp
+from thebes.plan.select import still_failing
 from thebes.repository import branch, renames
 
 from .workspace import Past, Workspace
@@ -56,6 +57,8 @@ def _past(runs: Sequence[PastRun], folder: Path) -> Past:
         groups=runs[-1].groups if runs else {},
         worker_memory=max((run.worker_memory for run in runs[-RECENT:]), default=0),
         renamed=_renamed(runs, folder),
+        left_out=tuple(run.left_out for run in runs),
+        failed=still_failing((run.files, run.left_out, run.red) for run in runs),
     )
 
 

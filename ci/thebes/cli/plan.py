@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from thebes.codec import encode, write_atomic
 from thebes.config import Config
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 @click.command("plan", epilog="Example: thebes plan --gate unit --shards 8 --out plan.json")
 @options.gates
+@options.modules
+@options.speeds
+@options.failed
 @options.shards
 @options.target
 @options.durations
@@ -42,6 +46,9 @@ if TYPE_CHECKING:
 @options.arguments
 def command(
     gates: tuple[str, ...],
+    modules: tuple[str, ...],
+    speeds: tuple[str, ...],
+    failed: bool,  # noqa: FBT001
     shards: int | None,
     target: float | None,
     durations: tuple[Path, ...],
@@ -64,12 +71,14 @@ def command(
     choice = Choice(gates=gates, shards=shards, target=target, pythons=pythons, coverage=coverage)
     if bare:
         _refuse({"--gate": gates, "--history": history_url, "--interpreter": interpreter, "--python": pythons})
-        _refuse({"pytest arguments": arguments})
+        _refuse({"pytest arguments": arguments, "--module": modules, "--speed": speeds, "--failed": failed})
         _from_durations(choice, durations, against, out, explained=explained, as_json=as_json)
         return
     if against:
         raise InputError("--against: only with --from-durations")
     workspace = _workspace(interpreter, arguments)
+    named, existing = workspace.modules(modules)
+    choice = msgspec.structs.replace(choice, modules=named, existing=existing, speeds=speeds, failed=failed)
     found, known = _assembled(workspace, choice, history_url, durations)
     if out:
         write_atomic(out, encode(found.plan))

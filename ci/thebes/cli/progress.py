@@ -18,8 +18,10 @@ SHOWN_FAILURES = 20
 class Progress:
     """Hears what happens to the tasks and tells it on standard error."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, live: bool = True, collect: bool = False) -> None:
         self.total = total
+        self.live = live
+        self.collect = collect
         self.done = 0
         self.told = 0
         self.running: dict[str, tuple[Task, Watch, float]] = {}
@@ -27,7 +29,7 @@ class Progress:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        if on_terminal():
+        if self.live and on_terminal():
             from rich.console import Console  # noqa: PLC0415  (costs 40 ms; only a terminal needs it)
             from rich.live import Live  # noqa: PLC0415
 
@@ -74,7 +76,8 @@ class Progress:
         self.done += 1
         self.tests += watch.ended
         self.running.pop(task.id, None)
-        what = amount(watch.ended, "test") if task.pieces else f"exit code {end.exit}"
+        tests = f"{amount(watch.selected, 'test')} collected" if self.collect else amount(watch.ended, "test")
+        what = tests if task.pieces else f"exit code {end.exit}"
         if watch.red:
             what += f", {len(watch.red)} failed"
         if end.stopped:

@@ -1,6 +1,7 @@
 """`thebes task`."""
 
 import datetime as dt
+import math
 import signal
 import sys
 import tempfile
@@ -13,13 +14,14 @@ import click
 import msgspec
 
 from thebes.codec import read_plan
-from thebes.config import Config, GateConfig, limit, seconds, size
+from thebes.config import Config, GateConfig, limit, size, size_limit
 from thebes.errors import EvidenceError, Exit, InputError
 from thebes.judge import judge_task, read_facts
 from thebes.merge import merge, open_run
 from thebes.model import Plan, Project, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
+from thebes.run.flame import find_sampler
 from thebes.run.machine import Workers, available_memory, choose_workers, processors
 from thebes.run.task import OUTPUT, RESULTS, RESULTS_VARIABLE
 from thebes.services import services_of
@@ -34,15 +36,20 @@ COLLECT = 60.0  # the least that a file's import may take where there is a limit
 
 
 class Asked(Value, frozen=True, kw_only=True):
-    """What the options say about how tasks are run; None: as configured."""
+    """What the options say about how tasks are run; None: as configured. `processors`: how many to use, None: all."""
 
+    processors: int | None = None
     workers: str | None = None
-    task_limit: float | None = None
+    task_limit: str | None = None
     test_limit: str | None = None
+    default_test_limit: str | None = None
     memory_limit: str | None = None
+    measure_memory: bool = False
     isolate: str | None = None
     leaks: str | None = None
     maxfail: int | None = None
+    foreground: bool = False
+    flame: bool = False
 
 
 @click.command("task", epilog="Example: exec thebes task --plan plan.json unit-py3.12-1of4 --out artifacts")
@@ -60,6 +67,7 @@ class Asked(Value, frozen=True, kw_only=True):
 @options.worker_count
 @options.task_limit
 @options.test_limit
+@options.default_test_limit
 @options.memory_limit
 @options.isolate
 @options.leaks
@@ -71,8 +79,9 @@ def command(
     attempt: int | None,
     interpreter: str | None,
     workers: str | None,
-    task_limit: float | None,
+    task_limit: str | None,
     test_limit: str | None,
+    default_test_limit: str | None,
     memory_limit: str | None,
     isolate: str | None,
     leaks: str | None,
@@ -91,13 +100,14 @@ def command(
         workers=workers,
         task_limit=task_limit,
         test_limit=test_limit,
+        default_test_limit=default_test_limit,
         isolate=isolate,
         memory_limit=memory_limit,
         leaks=leaks,
     )
     here = make_attempt(workspace, plan, task, folder, number, asked, arguments=arguments)
     here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
-    tell_workers(plan, [here])
+    tell_workers(plan, [here], asked)
     stop = Stop()
     handle_signals(stop)
     end = run_task(plan, task, here, stop, show_output(here.folder / OUTPUT))
@@ -137,38 +147,41 @@ def make_attempt(
     isolate = asked.isolate or config.isolate
     leaks = asked.leaks or config.gates.get(suite.gate, GateConfig()).leaks or config.leaks
     held = limits(config, suite.gate, asked)
+    interpreter = workspace.interpreter_for(suite.project, suite.python)
     return Attempt(
         repository=workspace.root,
         folder=folder.absolute(),
         number=number,
-        interpreter=workspace.interpreter_for(suite.project, suite.python),
+        interpreter=interpreter,
         environment={**workspace.environment, RESULTS_VARIABLE: str(folder.absolute() / RESULTS)},
         commit=workspace.commit,
-        workers=workers_for(project, held).number if workers == "auto" else int(workers) if workers else None,
+        workers=workers_for(project, held, asked).number if workers == "auto" else int(workers) if workers else None,
         workers_chosen=workers == "auto",
         maxfail=asked.maxfail,
         arguments=arguments,
-        limit=asked.task_limit or seconds(workspace.config.task_limit, "tool.thebes.task-limit"),
+        limit=limit(asked.task_limit or workspace.config.task_limit, "task-limit") or math.inf,
         limits=held,
-        measure_memory=config.measure_memory or bool(held.memory or held.task_memory),
+        measure_memory=asked.measure_memory or config.measure_memory or bool(held.memory or held.task_memory),
+        foreground=asked.foreground,
+        sampler=find_sampler(workspace.environment, interpreter.path) if asked.flame else (),
         isolate=Isolation(isolate) if isolate else None,
         leaks=None if leaks == "none" else leaks,
         services=services_of(config),
     )
 
 
-def workers_for(project: Project, held: Limits) -> Workers:
+def workers_for(project: Project, held: Limits, asked: Asked) -> Workers:
     """How many `--workers auto` means here."""
-    return choose_workers(processors(), available_memory(), project.worker_memory, held.memory)
+    return choose_workers(asked.processors or processors(), available_memory(), project.worker_memory, held.memory)
 
 
-def tell_workers(plan: Plan, attempts: Iterable[Attempt]) -> None:
+def tell_workers(plan: Plan, attempts: Iterable[Attempt], asked: Asked) -> None:
     """Where we chose, how many workers there will be, and why."""
     chosen = next((attempt for attempt in attempts if attempt.workers_chosen), None)
     if chosen is None:
         return
     for project in plan.projects:
-        number, why = workers_for(project, chosen.limits)
+        number, why = workers_for(project, chosen.limits, asked)
         place = "" if project.path == "." else f"{project.path}: "
         say(f"thebes: {place}{amount(number, 'worker')}: {why}")
 
@@ -178,12 +191,17 @@ def limits(config: Config, gate: str, asked: Asked) -> Limits:
     settings = config.gates.get(gate, GateConfig())
     text = asked.test_limit or settings.test_limit or config.test_limit
     test = limit(text, "test-limit") if text else None
-    collect = limit(config.collect_limit, "collect-limit") if config.collect_limit else test and max(test, COLLECT)
+    default = limit(asked.default_test_limit, "default-test-limit") if asked.default_test_limit and not text else None
+    most = max(test or 0.0, default or 0.0)
+    collect = (
+        limit(config.collect_limit, "collect-limit") if config.collect_limit else max(most, COLLECT) if most else None
+    )
     worker, whole = asked.memory_limit or config.memory_limit, config.task_memory_limit
     return Limits(
         test=test,
+        default=default,
         collect=collect,
-        memory=size(worker, "memory-limit") if worker else None,
+        memory=size_limit(worker, "memory-limit") if worker else None,
         task_memory=size(whole, "task-memory-limit") if whole else None,
     )
 

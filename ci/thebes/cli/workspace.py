@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,8 @@ ROOT_ONLY = (
     "workers",
     "task_limit",
     "history",
+    "profiles",
+    "speed_classes",
 )
 
 
@@ -40,6 +42,8 @@ class Past(Value, frozen=True, kw_only=True):
     groups: Mapping[str, str] = {}
     worker_memory: int = 0
     renamed: Mapping[str, str] = {}
+    left_out: tuple[Collection[str], ...] = ()
+    failed: frozenset[str] = frozenset()
 
 
 class Workspace:
@@ -89,7 +93,17 @@ class Workspace:
             measure_memory=own.measure_memory or root.measure_memory,
             isolate=own.isolate or root.isolate,
             leaks=own.leaks or root.leaks,
+            speed_classes=root.speed_classes,
         )
+
+    def modules(self, given: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+        """What `--module` names, paths as they are called in the repository; and which of them are there."""
+        if tests := [one for one in given if "::" in one]:
+            raise InputError(f"--module {tests[0]}: a test, expected a file or folder; name tests after --")
+        paths = [Path(one) for one in given]
+        inside = [path.relative_to(self.root) if path.is_relative_to(self.root) else path for path in paths]
+        names = tuple(path.as_posix() for path in inside)
+        return names, frozenset(name for name in names if (self.root / name).exists())
 
     def interpreter(self, project: str) -> Interpreter:
         """The Python that runs a project's tests."""
@@ -154,6 +168,8 @@ class Workspace:
             groups=past.groups,
             worker_memory=past.worker_memory,
             renamed=past.renamed,
+            left_out=past.left_out,
+            failed=past.failed,
         )
 
     def own_folder(self) -> Path:

@@ -84,7 +84,21 @@ _group = sa.Table(  # tests that want to share a shard
     sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
     sa.Column("group", sa.String, nullable=False),
 )
-_OF_RUN = (_test, _file, _start, _job, _worker, _group)
+_left = sa.Table(  # tests that this run knew of and that it was not to run, or that did not come to an end
+    "left_out",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+)
+_red = sa.Table(  # tests that failed, and files that could not be collected
+    "red",
+    _tables,
+    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+)
+_OF_RUN = (_test, _file, _start, _job, _worker, _group, _left, _red)
 
 _TESTS = """
 SELECT s.project, t.suite, t.id, t.outcome, k.speed * max(0, setup + call + teardown - fixtures), k.speed * fixtures,
@@ -112,11 +126,21 @@ _WORKERS = """
 SELECT s.project, max(m.memory) FROM sample m JOIN task k ON k.id = m.task JOIN suite s ON s.id = k.suite GROUP BY 1
 """
 _GROUPS = "SELECT s.project, g.id, g.name FROM grouped g JOIN suite s ON s.id = g.suite GROUP BY 1, 2"
+_UNENDED = """
+SELECT DISTINCT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite
+WHERE outcome IN ('missing', 'cancelled', 'interrupted', 'crashed')
+"""
+_DESELECTED = "SELECT DISTINCT s.project, d.id FROM deselected d JOIN suite s ON s.id = d.suite"
+_RED = """
+SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite WHERE outcome IN ('failed', 'error', 'crashed')
+UNION SELECT s.project, f.file FROM file f JOIN suite s ON s.id = f.suite WHERE f.outcome = 'failed'
+"""
 
 
 class Facts(NamedTuple):
     """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
-    starts, tests' groups by project, memory of workers by project."""
+    starts, tests' groups by project, memory of workers by project, tests that were left out and tests or files that
+    failed by project."""
 
     tests: Sequence[tuple[object, ...]]
     files: Sequence[tuple[object, ...]] = ()
@@ -124,6 +148,8 @@ class Facts(NamedTuple):
     jobs: Sequence[float] = ()
     groups: Sequence[tuple[object, ...]] = ()
     workers: Sequence[tuple[str, int]] = ()
+    left_out: Sequence[tuple[object, ...]] = ()
+    red: Sequence[tuple[object, ...]] = ()
 
 
 class Stamp(Value, frozen=True, kw_only=True):
@@ -140,7 +166,8 @@ class PastRun(NamedTuple):
     """One past run of one project. `tests`: own seconds by node id; `files`: import, fixtures by file key; `start`:
     what a shard took beside these, None where workers shared the work or nothing is known; `job_start`: what its job
     took before, None where nobody said; `groups`: by node id, what a test wants to share a shard with; `worker_memory`:
-    the most bytes that a process used that runs tests."""
+    the most bytes that a process used that runs tests; `left_out`: tests that it knew of and that it was not to run, or
+    that did not come to an end; `red`: tests that failed, and keys of files that could not be collected."""
 
     stamp: Stamp
     tests: dict[str, float]
@@ -149,6 +176,8 @@ class PastRun(NamedTuple):
     job_start: float | None = None
     groups: Mapping[str, str] = {}
     worker_memory: int = 0
+    left_out: frozenset[str] = frozenset()
+    red: frozenset[str] = frozenset()
 
 
 class History:
@@ -205,9 +234,10 @@ class History:
             elif found != str(FORMAT):
                 raise InputError(f"history {self._shown()}: format {found}, this version reads format {FORMAT}")
 
-    def feed(self, run: sqlite3.Connection, stamp: Stamp) -> None:
+    def feed(self, run: sqlite3.Connection, stamp: Stamp, *, partial: bool = False) -> None:
         """Add what run.db says, in seconds of a machine of speed 1. Of tests that did not come to an end nothing is
-        known about durations; they are left out."""
+        known about durations. `partial`: only a part of the tests was asked for, so that those which were deselected
+        go on to be known."""
         tests, files, starts = (run.execute(query).fetchall() for query in (_TESTS, _FILES, _STARTS))
         jobs = [seconds for (seconds,) in run.execute("SELECT waited FROM task_attempt WHERE waited > 0")]
         groups = run.execute(_GROUPS).fetchall()
@@ -220,6 +250,12 @@ class History:
                 jobs,
                 [tuple(row) for row in groups],
                 [(project, memory) for project, memory in run.execute(_WORKERS)],
+                [
+                    tuple(row)
+                    for query in (_UNENDED, *((_DESELECTED,) if partial else ()))
+                    for row in run.execute(query)
+                ],
+                [tuple(row) for row in run.execute(_RED)],
             ),
         )
 
@@ -239,12 +275,15 @@ class History:
                 "verdict": stamp.verdict,
             }
             run = db.execute(_run.insert().returning(_run.c.id), values).scalar_one()
-            names = self._names(db, [str(row[2]) for row in (*facts.tests, *facts.files)])
+            named = [row[2] for row in (*facts.tests, *facts.files)] + [row[1] for row in (*facts.left_out, *facts.red)]
+            names = self._names(db, map(str, named))
             columns = ("project", "suite", "name", "outcome", "own", "fixtures", "attempts", "flaky")
             _insert(db, _test, run, columns, names, facts.tests)
             _insert(db, _file, run, ("project", "suite", "name", "seconds", "fixtures"), names, facts.files)
             groups = [row for row in facts.groups if row[1] in names]  # of tests that came to an end
             _insert(db, _group, run, ("project", "name", "group"), names, groups)
+            _insert(db, _left, run, ("project", "name"), names, facts.left_out)
+            _insert(db, _red, run, ("project", "name"), names, facts.red)
             for table, rows in (
                 (_start, [{"run": run, "project": project, "seconds": took} for project, took in facts.starts]),
                 (_job, [{"run": run, "seconds": took} for took in facts.jobs]),
@@ -296,6 +335,8 @@ class History:
             jobs[len(jobs) // 2] if jobs else None,
             {row[0]: row[1] for row in db.execute(own_groups)},
             db.scalar(most.where(_worker.c.run == run.id, _worker.c.project == project)) or 0,
+            _names_in(db, _left, run.id, project),
+            _names_in(db, _red, run.id, project),
         )
 
     def stamps(self) -> list[Stamp]:
@@ -307,6 +348,11 @@ class History:
             Stamp(at=at, commit=commit, branch=branch, machine=machine, verdict=verdict)
             for at, commit, branch, machine, verdict in rows
         ]
+
+
+def _names_in(db: sa.Connection, table: sa.Table, run: int, project: str) -> frozenset[str]:
+    names = sa.select(_name.c.text).join(table, table.c.name == _name.c.id)
+    return frozenset(db.scalars(names.where(table.c.run == run, table.c.project == project)))
 
 
 def _insert(

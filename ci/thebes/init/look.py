@@ -14,12 +14,15 @@ COMPOSE = ("compose.yml", "compose.yaml", "docker-compose.yml", "docker-compose.
 IMAGE = re.compile(r"^\s*image:\s*[\"']?(?:[\w.-]+/)*(postgres|redis):v?(\d+(?:\.\d+)?)", re.MULTILINE)
 REMOTE = re.compile(r"github\.com[:/]([\w-]+)/([\w.-]+?)(?:\.git)?/?$")
 TOOLS = ("ruff", "mypy", "pyright", "bandit", "pip-audit", "detect-secrets", "zizmor", "actionlint")
+PYTEST_FILES = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
+TIMEOUT = re.compile(r"^timeout *= *[0-9]|--timeout[ =][0-9]", re.MULTILINE)
 LIMIT = 8 << 20  # bytes of a file that is looked into
 
 
 class Found(Value, frozen=True, kw_only=True):
     """`pythons`: minor versions such as "3.12". `gates`: those that have a folder in `tests`. `tools`: checkers that
-    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty."""
+    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty.
+    `limited`: pytest-timeout has a limit for its tests."""
 
     pythons: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
@@ -27,6 +30,7 @@ class Found(Value, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     services: dict[str, tuple[str, ...]] = {}
     repository: str = ""
+    limited: bool = False
 
 
 def look(folder: Path) -> Found:
@@ -40,7 +44,14 @@ def look(folder: Path) -> Found:
         tools=tuple(tool for tool in TOOLS if tool in installed),
         services=_services(folder),
         repository=_repository(folder),
+        limited=_limited(folder, pyproject),
     )
+
+
+def _limited(folder: Path, pyproject: Mapping[str, Any]) -> bool:
+    options = _table(_table(_table(pyproject.get("tool")).get("pytest")).get("ini_options"))
+    texts = [str(options.get("addopts", "")), *(_text(folder / name) for name in PYTEST_FILES)]
+    return "timeout" in options or any(TIMEOUT.search(text) for text in texts)
 
 
 def _pythons(pyproject: Mapping[str, Any]) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ def _tables(found: Found) -> Iterable[str]:
         checks.setdefault(gate, []).extend(commands)
     required = ["unit", *found.gates, *checks]
     yield "[tool.thebes]"
+    if not found.limited:
+        yield 'test-limit = "30s"'
     if found.pythons:
         yield f"python = {json.dumps(list(found.pythons))}"
     yield f"required-gates = {json.dumps(list(dict.fromkeys(required)))}"

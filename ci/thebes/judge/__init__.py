@@ -4,6 +4,8 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from thebes.model import GATES, GateVerdict, Reason, Verdict, VerdictKind
 
 from .facts import CoverageFact, FindingFact, ProblemFact, RunFacts, SuiteFacts, read_facts
@@ -26,8 +28,10 @@ WEIGHT = {VerdictKind.PASS: 0, VerdictKind.FAIL: 1, VerdictKind.INVALID: 2}
 
 def judge(facts: RunFacts, held: Policy, today: dt.date) -> Verdict:
     """The verdict on a run: for each of the seven gates, and over all."""
+    if facts.narrowed or facts.collect:  # thresholds are for all tests
+        held = msgspec.structs.replace(held, coverage={}, changed={})
     gates = {gate: _gate(gate, facts, held, today) for gate in GATES}
-    reasons = [*_homeless(facts), *_project_coverage(facts)]
+    reasons = [*_homeless(facts), *_project_coverage(facts), *_partial(facts)]
     if not facts.suites and not facts.skips:
         reasons.append(_reason("nothing-selected", []))
     kinds = [gate.verdict for gate in gates.values() if gate.verdict] + [reason.verdict for reason in reasons]
@@ -68,7 +72,13 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
         *_test_reasons(suites, held, today),
         *_problem_reasons(problems),
         *_finding_reasons(problems, facts.findings, held, today),
-        *_empty_reasons(suites, explained=any(REASONS[each.code].verdict == VerdictKind.INVALID for each in problems)),
+        *_empty_reasons(
+            suites,
+            explained=any(
+                REASONS[each.code].verdict == VerdictKind.INVALID or each.code == "file-cancelled" for each in problems
+            ),
+            collect=facts.collect,
+        ),
         *_coverage_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
         *([_reason("regression-unjudged", [])] if gate == "performance" else []),
         *_changed_reasons([fact for fact in facts.coverage if fact.gate == gate], held),
@@ -77,6 +87,7 @@ def _gate(gate: str, facts: RunFacts, held: Policy, today: dt.date) -> GateVerdi
     for suite in suites:
         counts.update(suite.counts)
         counts["flaky"] += len(suite.flaky)
+        counts["collected"] += suite.collected if facts.collect else 0
     measured = [fact for fact in facts.coverage if fact.gate == gate]
     return GateVerdict(
         verdict=_heaviest([reason.verdict for reason in reasons]),
@@ -150,9 +161,19 @@ def _homeless(facts: RunFacts) -> Iterable[Reason]:
     return _problem_reasons([problem for problem in facts.problems if problem.gate is None])
 
 
-def _empty_reasons(suites: Sequence[SuiteFacts], *, explained: bool) -> Iterable[Reason]:
-    """Suites without a test that ran; `explained`: something else already says why nothing could be selected."""
-    empty = [suite for suite in suites if not suite.counts and (suite.tasks or not suite.checks) and not explained]
+def _partial(facts: RunFacts) -> Iterable[Reason]:
+    """What a verdict on less than everything must not keep to itself."""
+    if facts.narrowed:
+        yield _reason("tests-narrowed", facts.narrowed)
+    if facts.collect:
+        yield _reason("collected-only", [])
+
+
+def _empty_reasons(suites: Sequence[SuiteFacts], *, explained: bool, collect: bool) -> Iterable[Reason]:
+    """Suites without a test that ran; `explained`: something else already says why nothing could be selected;
+    `collect`: none was to run, and those count that were collected."""
+    ran = {suite.id for suite in suites if suite.counts or (collect and suite.collected)}
+    empty = [suite for suite in suites if suite.id not in ran and (suite.tasks or not suite.checks) and not explained]
     if empty:
         yield _reason("nothing-selected", [_why_empty(suite) for suite in empty])
     if skipped := [suite.id for suite in suites if suite.counts and set(suite.counts) == {"skipped"}]:
@@ -162,7 +183,11 @@ def _empty_reasons(suites: Sequence[SuiteFacts], *, explained: bool) -> Iterable
 def _why_empty(suite: SuiteFacts) -> str:
     if not suite.tasks:
         return f"{suite.id}: no file belongs to it"
-    return f"{suite.id}: {suite.skipped_files} files skipped themselves" if suite.skipped_files else suite.id
+    if suite.deselected:
+        return f"{suite.id}: every test ({suite.deselected:,}) was deselected, by -m, -k or a hook"
+    if suite.skipped_files:
+        return f"{suite.id}: {suite.skipped_files} files skipped themselves"
+    return f"{suite.id}: its files have no test"
 
 
 def _coverage_reasons(facts: Sequence[CoverageFact], held: Policy) -> Iterable[Reason]:

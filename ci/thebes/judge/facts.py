@@ -1,5 +1,6 @@
 """What judging needs to know of a run, read from run.db."""
 
+import json
 import sqlite3
 
 from thebes.merge.covering import share
@@ -11,7 +12,8 @@ LEFT = ("missing", "interrupted", "cancelled")
 
 class SuiteFacts(Value, frozen=True, kw_only=True):
     """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine. `leaks`: tests that
-    left something behind and did not fail for it, each with what."""
+    left something behind and did not fail for it, each with what. `collected`: tests that the files had, without those
+    that were deselected."""
 
     id: str
     project: str
@@ -23,6 +25,8 @@ class SuiteFacts(Value, frozen=True, kw_only=True):
     flaky: tuple[str, ...]
     leaks: tuple[tuple[str, str], ...] = ()
     skipped_files: int
+    collected: int = 0
+    deselected: int = 0
 
 
 class ProblemFact(Value, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class CoverageFact(Value, frozen=True, kw_only=True):
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
+    """`narrowed`: options that asked for a part of the tests; `collect`: none was to be run."""
+
     plan: str
     commit: str
     suites: tuple[SuiteFacts, ...]
@@ -70,6 +76,8 @@ class RunFacts(Value, frozen=True, kw_only=True):
     findings: tuple[FindingFact, ...] = ()
     fail_under: dict[str, float]
     skips: tuple[tuple[str, str], ...]
+    narrowed: tuple[str, ...] = ()
+    collect: bool = False
 
 
 def read_facts(db: sqlite3.Connection) -> RunFacts:
@@ -102,6 +110,8 @@ def read_facts(db: sqlite3.Connection) -> RunFacts:
         ),
         fail_under=dict(db.execute("SELECT path, fail_under FROM project WHERE fail_under IS NOT NULL").fetchall()),
         skips=tuple((gate, reason) for gate, reason in db.execute("SELECT gate, reason FROM skip")),
+        narrowed=tuple(json.loads(meta.get("narrowed", "[]"))),
+        collect=meta.get("collect") == "1",
     )
 
 
@@ -137,7 +147,13 @@ def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
         skipped_files=db.execute(
             "SELECT count(*) FROM file WHERE suite = ? AND outcome = 'skipped'", (suite,)
         ).fetchone()[0],
+        collected=_count(db, "SELECT total(tests) FROM file WHERE suite = ?", suite),
+        deselected=_count(db, "SELECT count(DISTINCT id) FROM deselected WHERE suite = ?", suite),
     )
+
+
+def _count(db: sqlite3.Connection, query: str, suite: str) -> int:
+    return int(db.execute(query, (suite,)).fetchone()[0])
 
 
 def _ids(db: sqlite3.Connection, suite: str, outcome: str) -> tuple[str, ...]:

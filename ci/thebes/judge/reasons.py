@@ -85,6 +85,8 @@ REASONS = {
     "changed-coverage-open": Meaning(PASS, "coverage of changed lines was not judged: there is no base"),
     "policy-relaxed": Meaning(PASS, "policy that this change relaxes; the base's still holds"),
     "gate-skipped": Meaning(PASS, "skipped"),
+    "tests-narrowed": Meaning(PASS, "only a part of the tests was asked for"),
+    "collected-only": Meaning(PASS, "tests were collected, none was run"),
 }
 
 

@@ -69,7 +69,8 @@ def merge(
             if only and task.id != only:
                 continue
             attempts = found.attempts.get(task.id, {})
-            problems, deciding = _merge_task(store, task, attempts, out, on_purpose=task.id in cancelled)
+            cut_short = task.id in cancelled
+            problems, deciding = _merge_task(store, plan, task, attempts, out, on_purpose=cut_short)
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
@@ -156,7 +157,13 @@ def _foreign(plan: Plan, tasks: set[str], first: Header | str, path: Path) -> Pr
 
 
 def _merge_task(
-    store: Store, task: Task, attempts: Mapping[int, tuple[Header, Path] | None], out: Path, *, on_purpose: bool
+    store: Store,
+    plan: Plan,
+    task: Task,
+    attempts: Mapping[int, tuple[Header, Path] | None],
+    out: Path,
+    *,
+    on_purpose: bool,
 ) -> tuple[list[Problem], Facts | None]:
     """Write what the attempts of one task say. The newest record decides; earlier ones tell what is flaky."""
     newest_first = [(number, attempts[number]) for number in sorted(attempts, reverse=True)]
@@ -177,9 +184,10 @@ def _merge_task(
     store.task(task, facts.header.attempt)
     for one, path in read:
         store.attempt(one, _relative(path, out), decides=one is facts)
-    proof = prove_task(task, facts)
+    proof = prove_task(task, facts, collect=plan.collect)
     store.files(task, facts, proof)
-    store.tests(task, facts, proof, older)
+    if not plan.collect:
+        store.tests(task, facts, proof, older)
     store.decided_phases(task.id, facts.header.attempt, {test: len(ends) + 1 for test, ends in facts.earlier.items()})
     problems = list(proof.problems)
     for number, place in newest_first:

@@ -50,8 +50,8 @@ class TaskProof(NamedTuple):
     problems: list[Problem]
 
 
-def prove_task(task: Task, facts: Facts) -> TaskProof:
-    """Hold one closed or broken record against its task."""
+def prove_task(task: Task, facts: Facts, *, collect: bool = False) -> TaskProof:
+    """Hold one closed or broken record against its task. `collect`: nothing but collection was to be done."""
     problems = list(_closing_problems(task, facts))
     problems += [Problem(note.code, task.id, _noted(task, note.code), note.text) for note in facts.notes]
     if any(note.code in UNSTARTED for note in facts.notes):
@@ -60,7 +60,7 @@ def prove_task(task: Task, facts: Facts) -> TaskProof:
         return TaskProof({}, [], problems + list(_check_problems(task, facts)))
     selected = _selected(facts)
     wanted = Counter(test for tests in selected.values() for test in tests)
-    left = [Left(test, _fate(facts, test)) for test in wanted if _unended(facts, test)]
+    left = [Left(test, _fate(facts, test)) for test in wanted if not collect and _unended(facts, test)]
     problems += _pytest_problems(task, facts, wanted)
     problems += _file_problems(task, facts)
     return TaskProof(selected, left, problems)

@@ -1,5 +1,5 @@
 -- run.db: all records of a run, merged. Durations are seconds, times seconds since the epoch.
--- `meta` has the rows schema, plan, commit; a file of another schema is refused.
+-- `meta` has the rows schema, plan, commit, gates, narrowed and collect; a file of another schema is refused.
 PRAGMA page_size = 8192;
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -70,6 +70,7 @@ class Store:
 
     def plan(self, plan: Plan, gates: Sequence[str]) -> None:
         meta = {"schema": FORMAT, "plan": plan.digest, "commit": plan.commit, "gates": text_json(gates)}
+        meta |= {"narrowed": text_json(plan.narrowed), "collect": int(plan.collect)}
         self._many("meta", 2, ((key, str(value)) for key, value in meta.items()))
         self._many("project", 4, ((p.path, p.rootdir, p.fail_under, text_json(p.args)) for p in plan.projects))
         self._many("suite", 5, ((s.id, s.project, s.gate, s.python, text_json(s.services)) for s in plan.suites))

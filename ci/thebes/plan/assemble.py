@@ -5,7 +5,7 @@ The same input gives the same plan, whatever order files and durations come in.
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from math import fsum
@@ -16,73 +16,33 @@ import msgspec
 
 from thebes.checks.presets import PRESETS
 from thebes.codec import digest
-from thebes.config import Config, GateConfig, seconds
-from thebes.errors import InputError
+from thebes.config import GateConfig, seconds, speed_limits
+from thebes.errors import InputError, NothingSelectedError
 from thebes.model import (
     DEFAULT_GATE,
     GATES,
     WAVES,
-    Discovery,
     Plan,
     Project,
     Skip,
     Suite,
     Task,
     TaskKind,
-    Value,
 )
-from thebes.plugin.thebes_plugin.split import gate_of
+from thebes.plugin.thebes_plugin.split import SPEEDS, gate_of
 
 from .budget import Want, share_out
-from .estimate import estimate
-from .groups import CLASS, MARKER, matches, without_groups
+from .groups import CLASS, MARKER, matches
+from .inputs import Choice, ProjectInput
 from .pack import Load, loads_of
 from .packed import Packed, Wish, packed
+from .select import Selection, paths, refuse_unmatched
 from .variants import Variant, variants
 
 WORKERS = re.compile(r"(?:-n|--numprocesses)=?(\w*)$")
 TEST_FOLDERS = ("tests", "test")
 JOB_START = 15.0  # seconds that a job takes before it comes to its task, where nothing was measured
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
-
-
-class Choice(Value, frozen=True, kw_only=True):
-    """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
-    does not concern, and why. `coverage`: measure it everywhere."""
-
-    gates: tuple[str, ...] = ()
-    shards: int | None = None
-    target: float | None = None
-    pythons: tuple[str, ...] = ()
-    skips: tuple[Skip, ...] = ()
-    coverage: bool = False
-
-
-class ProjectInput(Value, frozen=True, kw_only=True):
-    """All that planning needs to know about one project. `path` is relative to the repository.
-
-    `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
-    `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
-    setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
-    shard takes beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to
-    share a shard with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`:
-    old file keys in `runs` → the files' keys now.
-    """
-
-    path: str
-    rootdir: str
-    inipath: str | None
-    config: Config
-    discovery: Discovery
-    args: tuple[str, ...] = ()
-    marked: dict[str, Discovery] = {}
-    runs: tuple[Mapping[str, float], ...] = ()
-    overheads: Mapping[str, float] = {}
-    start: float = 0.0
-    job_start: float | None = None
-    groups: Mapping[str, str] = {}
-    worker_memory: int = 0
-    renamed: Mapping[str, str] = {}
 
 
 class Assembled(NamedTuple):
@@ -93,26 +53,32 @@ class Assembled(NamedTuple):
 
 
 def assemble(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Plan:
-    """The plan. InputError if a chosen gate has nothing in any project, or if one job for each suite is too many."""
+    """The plan. NothingSelectedError if what was asked for is nothing in any project; InputError if one job for each
+    suite is too many."""
     return assembled(projects, choice, commit).plan
 
 
 def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> Assembled:
     """The plan, with what `explain` wants to know; errors as from `assemble`."""
     slugs = unique([project.path for project in projects])
+    refuse_unmatched(choice.modules, [path for project in projects for path in paths(project)], choice.existing)
     parts = [_Part(project, slug, choice) for project, slug in zip(projects, slugs, strict=True)]
     suites = [suite for part in parts for suite in part.suites()]
     within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
     for gate in choice.gates:
         if all(suite.gate != gate for suite in suites) and all(skip.gate != gate for skip in choice.skips):
-            raise InputError(f"--gate {gate}: nothing is configured or found for it")
+            raise NothingSelectedError(_why_no_gate(gate, choice))
+    if not suites and choice.narrowing:
+        raise NothingSelectedError(_why_nothing(choice, parts))
     plan = Plan(
         commit=commit,
         projects=tuple(part.project() for part in parts),
         suites=tuple(sorted(suites, key=lambda suite: (GATES.index(suite.gate), suite.id))),
         tasks=tuple(sorted(tasks, key=lambda task: (task.wave, task.suite, task.kind != TaskKind.PYTEST, task.index))),
-        skips=tuple(_skips(parts, choice)),
+        skips=tuple(_skips(parts, choice, {suite.gate for suite in suites})),
+        narrowed=choice.narrowing,
+        collect=choice.collect,
     )
     found = {suite: packs for part in parts for suite, packs in part.packed_suites()}
     return Assembled(msgspec.structs.replace(plan, digest=digest(plan)), found)
@@ -133,7 +99,7 @@ def _seconds(found: Packed) -> float:
     return fsum(load.seconds + load.overhead for load in found.loads)
 
 
-def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
+def _skips(parts: Sequence["_Part"], choice: Choice, chosen: Collection[str]) -> Iterable[Skip]:
     """One for each gate that has something to run and does not."""
     reasons = {skip.gate: skip.reason for skip in choice.skips}
     for gate in sorted({gate for part in parts for gate in part.gates()}, key=GATES.index):
@@ -141,6 +107,31 @@ def _skips(parts: Sequence["_Part"], choice: Choice) -> Iterable[Skip]:
             yield Skip(gate=gate, reason="left out by --gate")
         elif gate in reasons:
             yield Skip(gate=gate, reason=reasons[gate])
+        elif gate not in chosen:
+            yield Skip(gate=gate, reason=f"left out by {' '.join(choice.narrowing) or '--collect'}")
+
+
+def _why_no_gate(gate: str, choice: Choice) -> str:
+    if choice.narrowing:
+        return f"{' '.join(choice.narrowing)} --gate {gate}: the gate has no such test"
+    return f"--gate {gate}: nothing is configured or found for it"
+
+
+def _why_nothing(choice: Choice, parts: Sequence["_Part"]) -> str:
+    """Each of the options may select something, and all together nothing."""
+    asked = " ".join(choice.narrowing)
+    if not any(part.input.runs or part.input.failed for part in parts):
+        return f"{asked}: no past run is known; `thebes run` makes one"
+    if choice.failed:
+        among = " of these" if len(choice.narrowing) > 1 else ""
+        return f"{asked}: nothing to do: no test{among} failed when it last ran"
+    known = sum(len(tests) for part in parts for tests in part.selection.known.tests.values())
+    limits = speed_limits(parts[0].config)
+    bounds = dict(
+        zip(SPEEDS, (f"below {limits[0]:g} s", f"from {limits[0]:g} s", f"from {limits[1]:g} s"), strict=True)
+    )
+    wished = ", ".join(f"{speed} is {bounds[speed]}" for speed in choice.speeds)
+    return f"{asked}: none of the {known:,} tests that past runs know ({wished})"
 
 
 class _Part:
@@ -155,6 +146,8 @@ class _Part:
         self.pythons = choice.pythons or project.config.python or (project.discovery.python,)
         self.packs: dict[str, Packed] = {}
         self.alone: dict[str, Packed] = {}
+        self.selection = Selection(project, choice)
+        self.partial = bool(choice.narrowing or choice.collect)
         for gate in self._chosen():
             self.pack(gate, self.wish())
 
@@ -163,10 +156,10 @@ class _Part:
         files = self._files(gate)
         alone = [file for file in files if any(matches(file, glob) for glob in self.config.plan.serial)]
         if rest := sorted(set(files) - set(alone)):
-            loads, groups = _loads(rest, self.input)
+            loads, groups = _loads(rest, self.input, self.selection)
             self.packs[gate] = packed(loads, wish, self.config.plan, groups, hedge=len(self.input.runs) > 1)
         if alone:
-            self.alone[gate] = packed(_loads(alone, self.input)[0], Wish(shards=1))
+            self.alone[gate] = packed(_loads(alone, self.input, self.selection)[0], Wish(shards=1))
 
     def packed_suites(self) -> Iterable[tuple[str, Packed]]:
         for gate, found in self.packs.items():
@@ -175,7 +168,7 @@ class _Part:
 
     def checks(self) -> int:
         """Tasks whose number is given: checks, and what runs alone."""
-        checks = sum(len(expanded(gate, self.settings(gate).checks)) for gate in self._chosen())
+        checks = sum(len(expanded(gate, self._checks(gate))) for gate in self._chosen())
         return checks + sum(len(self.variants(gate)) for gate in self.alone)
 
     def project(self) -> Project:
@@ -187,12 +180,16 @@ class _Part:
             args=given.args,
             claims=self.claims,
             measured=given.discovery.options.coverage,
-            fail_under=given.discovery.options.fail_under,
+            fail_under=None if self.partial else given.discovery.options.fail_under,
             parallel=given.discovery.options.workers is not None,
             dist=given.discovery.options.dist,
             grouped=bool(given.groups),
             worker_memory=given.worker_memory,
             together=tuple(entry for entry in self.config.plan.together if entry == CLASS or entry.startswith(MARKER)),
+            speeds=self.selection.speeds(
+                [given.discovery.options.marker, *(self.selection.marker(self.settings(gate).marker) for gate in GATES)]
+            ),
+            only=self.selection.only,
         )
 
     def gates(self) -> list[str]:
@@ -203,12 +200,12 @@ class _Part:
     def _chosen(self) -> list[str]:
         skipped = {skip.gate for skip in self.choice.skips}
         asked = [gate for gate in self.gates() if not self.choice.gates or gate in self.choice.gates]
-        return [gate for gate in asked if gate not in skipped]
+        return [gate for gate in asked if gate not in skipped and (not self.partial or self._files(gate))]
 
     def suites(self) -> Iterable[Suite]:
         for gate in self._chosen():
             settings = self.settings(gate)
-            only_checks = bool(settings.checks) and not self._files(gate)
+            only_checks = bool(self._checks(gate)) and not self._files(gate)
             for variant in self.variants(gate)[: 1 if only_checks else None]:
                 yield Suite(
                     id=self._suite(gate, variant),
@@ -216,18 +213,27 @@ class _Part:
                     gate=gate,
                     python=variant.python,
                     services=variant.services,
-                    marker=settings.marker,
-                    coverage=self.choice.coverage
-                    or settings.coverage is not None
-                    or settings.changed_coverage is not None,
+                    marker=self.selection.marker(settings.marker),
+                    coverage=self._measured(settings),
                 )
+
+    def _measured(self, settings: GateConfig) -> bool:
+        """A threshold is for all tests of a gate; a part of them is measured only if that is asked for."""
+        if self.choice.collect:
+            return False
+        thresholds = settings.coverage is not None or settings.changed_coverage is not None
+        return self.choice.coverage or (thresholds and not self.partial)
 
     def tasks(self) -> Iterable[Task]:
         for gate in self._chosen():
             suites = [self._suite(gate, variant) for variant in self.variants(gate)]
             for suite in suites:
                 yield from self._pytest_tasks(gate, suite)
-            yield from self._check_tasks(gate, suites[0], self.settings(gate).checks)
+            yield from self._check_tasks(gate, suites[0], self._checks(gate))
+
+    def _checks(self, gate: str) -> tuple[str, ...]:
+        """Checks are of the whole project: with a part of the tests they are left out."""
+        return () if self.partial else self.settings(gate).checks
 
     def settings(self, gate: str) -> GateConfig:
         return self.config.gates.get(gate, GateConfig())
@@ -240,9 +246,11 @@ class _Part:
 
     def _files(self, gate: str) -> list[str]:
         if gate in self.input.marked:
-            return sorted(file.key for file in self.input.marked[gate].files)
-        files = self.input.discovery.files
-        return sorted(file.key for file in files if gate_of(file.path, self.claims, DEFAULT_GATE) == gate)
+            files = [file.key for file in self.input.marked[gate].files]
+        else:
+            found = self.input.discovery.files
+            files = [file.key for file in found if gate_of(file.path, self.claims, DEFAULT_GATE) == gate]
+        return sorted(file for file in files if self.selection.has(file))
 
     def wish(self) -> Wish:
         """How many shards: as asked, as configured, or as many as the target time wants."""
@@ -357,15 +365,12 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
     return {gate: tuple(sorted(claims[gate])) for gate in GATES if gate in claims}
 
 
-def _loads(files: Sequence[str], project: ProjectInput) -> tuple[list[Load], dict[str, str]]:
+def _loads(files: Sequence[str], project: ProjectInput, selection: Selection) -> tuple[list[Load], dict[str, str]]:
     """What each file is expected to take, and what it costs once more in every further shard; tests' groups."""
-    runs, named = without_groups(project.runs)
-    groups = {**project.groups, **named}
-    renamed = project.renamed
-    measured = {renamed.get(file, file): took for file, took in project.overheads.items()}
+    measured = {project.renamed.get(file, file): took for file, took in project.overheads.items()}
     usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
     overheads = {file: measured.get(file, usual) for file in files}
-    return loads_of(estimate(runs, files=files, renamed=renamed), files, overheads), groups
+    return loads_of(selection.estimates(files), files, overheads), {**project.groups, **selection.groups}
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:

@@ -45,7 +45,7 @@ class FileEstimates:
     def of_file(self, file: str) -> Estimate:
         """The sum of its tests, else the median file of the nearest folder above it that has any."""
         known = self.tests.get(file)
-        if known:
+        if known is not None:
             return Estimate(fsum(each.seconds for _, each in known), fsum(each.spread for _, each in known))
         for folder in _folders(file):
             if folder in self._folders:
@@ -60,31 +60,43 @@ def estimate(
     files: Collection[str] | None = None,
     renamed: Mapping[str, str] | None = None,
     speeds: Sequence[float] | None = None,
+    left_out: Sequence[Collection[str]] = (),
 ) -> FileEstimates:
     """Estimates from runs, oldest first, each node id → seconds.
 
-    A test is known if the newest run that has its file has the test. `files` are the keys of the files that
+    A test is known if the newest run that has its file has the test, or left it out (`left_out`: for each run, what
+    was not asked for or did not come to an end) and an older one timed it. `files` are the keys of the files that
     exist (default: all that any run has), `renamed` maps old keys to new ones. `speeds` are those of the
     machines that made the runs (2 is twice as fast as 1, whose seconds come back); without them each run is
     scaled to the newest by the median ratio of the tests they share.
     """
-    runs = [_moved(run, renamed) for run in runs] if renamed else runs
+    if renamed:
+        runs = [_moved(run, renamed) for run in runs]
+        left_out = [_moved(dict.fromkeys(others, 0.0), renamed).keys() for others in left_out]
     factors = _factors(runs) if speeds is None else speeds
     newest_first = tuple(zip(runs, factors, strict=True))[::-1]
-    names = _newest(runs)
+    names = _newest(_present(runs, left_out))
     kept = sorted(names if files is None else names.keys() & files)
     return FileEstimates(
         {file: tuple((name, _estimate(name, newest_first)) for name in sorted(names[file])) for file in kept}
     )
 
 
-def _newest(runs: Sequence[Mapping[str, float]]) -> dict[str, list[str]]:
+def _newest(runs: Sequence[Collection[str]]) -> dict[str, list[str]]:
     """File key → node ids, from the newest run that has the file."""
-    latest = runs[-1] if runs else {}
+    latest = runs[-1] if runs else ()
     names = _by_file(latest)
     for run in reversed(runs[:-1]):
         names = _by_file(name for name in run if name not in latest) | names
     return names
+
+
+def _present(runs: Sequence[Mapping[str, float]], left_out: Sequence[Collection[str]]) -> Sequence[Collection[str]]:
+    """What each run knew of: what it timed, and what it left out and any run timed."""
+    if not any(left_out):
+        return runs
+    timed = {name for run in runs for name in run}
+    return [run.keys() | timed.intersection(others) for run, others in zip(runs, left_out, strict=True)]
 
 
 def _by_file(names: Iterable[str]) -> dict[str, list[str]]:

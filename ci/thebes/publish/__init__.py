@@ -7,5 +7,17 @@ from .junit import junit
 from .page import html
 from .summary import summary
 from .terminal import one_line, terminal
+from .times import time_lines
 
-__all__ = ["annotations", "as_json", "codeowners", "coverage", "html", "junit", "one_line", "summary", "terminal"]
+__all__ = [
+    "annotations",
+    "as_json",
+    "codeowners",
+    "coverage",
+    "html",
+    "junit",
+    "one_line",
+    "summary",
+    "terminal",
+    "time_lines",
+]

@@ -11,8 +11,9 @@ from .jsonfile import counts
 WEIGHT = {VerdictKind.INVALID: 0, VerdictKind.FAIL: 1, VerdictKind.PASS: 2}
 OUTCOMES = (
     *("passed", "failed", "error", "crashed", "missing", "interrupted", "cancelled"),
-    *("skipped", "xfailed", "xpassed", "flaky"),
+    *("skipped", "xfailed", "xpassed", "flaky", "collected"),
 )
+PARTIAL = {"tests-narrowed", "collected-only"}  # a pass that must say what it is worth
 EFFECTS = {"test-missing", "test-interrupted", "file-not-collected", "nothing-selected"}  # mostly of other reasons
 
 
@@ -32,7 +33,8 @@ def headline(verdict: Verdict) -> str:
     """What one has to know in one line: the heaviest reasons, or how many gates hold."""
     if verdict.verdict == VerdictKind.PASS:
         held = sum(gate.verdict == VerdictKind.PASS for gate in verdict.gates.values())
-        return f"{held} {'gate holds' if held == 1 else 'gates hold'}"
+        but = "".join(f", {reason.text}" for reason in verdict.reasons if reason.code in PARTIAL)
+        return f"{held} {'gate holds' if held == 1 else 'gates hold'}{but}"
     heavy = [
         f"{gate}: {reason.text}" if gate else reason.text
         for gate, reason in reasons(verdict)
@@ -50,7 +52,8 @@ def outcomes(counts: Mapping[str, int]) -> list[str]:
 def facts(db: sqlite3.Connection, verdict: Verdict) -> Iterator[str]:
     """Tests, flaky ones, time and work, Pythons, commit; each where it is known."""
     known = counts(db)
-    yield many(known["tests"], "test")
+    collected = sum(gate.counts.get("collected", 0) for gate in verdict.gates.values())
+    yield f"{many(collected, 'test')} collected" if collected else many(known["tests"], "test")
     if known["flaky"]:
         yield f"{known['flaky']:,} flaky"
     tasks, spent, began, ended = db.execute(

@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -90,8 +91,12 @@ def run_child(
     limit: float,
     stop: Stop,
     observer: Observer,
+    *,
+    foreground: bool = False,
 ) -> End:
     """Run `command`, its output going to `log`, for at most `limit` seconds. OSError: it could not be started.
+
+    `foreground`: it reads from our terminal and writes to our standard error, as a debugger wants.
 
     The observer hears ticks a few times a second. When this returns, nothing of the child's
     process group is alive.
@@ -103,8 +108,8 @@ def run_child(
             command,
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdin=None if foreground else subprocess.DEVNULL,
+            stdout=sys.stderr if foreground else output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

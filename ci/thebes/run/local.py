@@ -63,8 +63,10 @@ def run_all(
         if tests := watch.poll():
             failures += len(tests)
             listener.failed(task, tests)
-            if maxfail and failures >= maxfail and not stop.reason:
-                stop.request("maxfail")
+        # A task that has so many failures by itself stops by itself, and tells what it has to tell.
+        by_itself = running == 1 and kind != "end" and len(watch.red) >= maxfail
+        if maxfail and failures >= maxfail and not by_itself and not stop.reason:
+            stop.request("maxfail")
         if kind == "end":
             running -= 1
             if isinstance(value, BaseException):

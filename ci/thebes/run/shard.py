@@ -29,6 +29,7 @@ from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, bounded
 from thebes.plugin.thebes_plugin.split import file_key
 
 from .child import End, Stop, run_child
+from .flame import Flames
 from .ledger import Ledger, Running
 from .watcher import OUTPUT_LIMIT, Limits, Watcher
 
@@ -46,7 +47,7 @@ class Isolation(StrEnum):
 class Session(Value, frozen=True, kw_only=True):
     """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
     `again`: arguments of each session but the first; `measured`: they measure coverage; `files`: those of the plan,
-    each for a process of its own where `isolate` says so."""
+    each for a process of its own where `isolate` says so; `foreground`, `sampler`: see Attempt."""
 
     command: tuple[str, ...]
     folder: Path
@@ -60,6 +61,8 @@ class Session(Value, frozen=True, kw_only=True):
     again: tuple[str, ...] = ()
     measured: bool = False
     isolate: Isolation | None = None
+    foreground: bool = False
+    sampler: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
 
@@ -107,7 +110,9 @@ class Shard:
         self.part = part
         before = self._headway()
         self._instruct()
-        watcher = Watcher(self._record, self._traces, ledger, session.limits, self._tick)
+        flames = Flames(session.sampler, session.log.parent)
+        limits = Limits(watched=False) if session.foreground else session.limits
+        watcher = Watcher(self._record, self._traces, ledger, limits, self._tick, flames)
         oom_kills = count_oom_kills()
         end = run_child(
             [*session.command, *(session.again if self._sessions else ())],
@@ -117,10 +122,12 @@ class Shard:
             max(0.0, self._began + session.limit - time.monotonic()),
             self._stop,
             watcher,
+            foreground=session.foreground,
         )
+        flames.end()
         self._sessions += 1
         self._broken |= watcher.broken
-        self._name_the_guilty(end, oom_kills, named=bool(watcher.broken))
+        self._name_the_guilty(end, oom_kills, named=bool(watcher.broken) or watcher.gave_up)
         ledger.poll()
         if not end.stopped and ledger.maxfail and ledger.red >= ledger.maxfail:
             end = msgspec.structs.replace(end, stopped=None if ledger.finish else "maxfail")
@@ -139,7 +146,7 @@ class Shard:
             "finished": self.ledger.finished(),
             "broken": self._broken,
             "failed_before": self.ledger.red,
-            "only": self.part,
+            "part": self.part,
             "one": self._session.isolate == Isolation.TEST and self.part is not None,
         }
         self._session.to.write_text(json.dumps(self._session.instructions | changing), "utf-8")

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from thebes.checks.findings import listed
 from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, child_environment
-from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Suite, Task, TaskKind, Value
+from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Speeds, Suite, Task, TaskKind, Value
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
 from thebes.plugin.thebes_plugin.split import file_key
 from thebes.services import Served, Service, ServiceError, served
@@ -36,7 +36,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
 
     `workers`: number of xdist workers, None for what the project itself says; `workers_chosen`: by us.
-    `maxfail`: None for no limit of ours.
+    `maxfail`: None for no limit of ours. `foreground`: pytest has our terminal, and nothing in it is ended.
+    `sampler`: the command that draws a flame graph of a process, without the process and the file.
     `services`: those that a suite may name.
     `leaks`: "report" what tests leave behind, or let them "fail".
     `waited`: seconds since the job began.
@@ -56,6 +57,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     isolate: Isolation | None = None
     measure_memory: bool = False
     leaks: str | None = None
+    foreground: bool = False
+    sampler: tuple[str, ...] = ()
     waited: float = 0.0
     arguments: tuple[str, ...] = ()
     services: Mapping[str, Service] = {}
@@ -176,12 +179,18 @@ def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
     instructions = attempt.folder / "shard.json"
     measured = work.suite.coverage or work.project.measured
     session = Session(
-        command=tuple(pytest_command(work.project, work.suite, work.task, attempt, instructions)),
+        command=tuple(
+            pytest_command(work.project, work.suite, work.task, attempt, instructions, collect=work.plan.collect)
+        ),
         # Without it, each session would begin by erasing what the one before measured.
         again=("--cov-append",) if measured else (),
         measured=measured,
         folder=attempt.repository / work.project.path,
-        environment={**environment, "COVERAGE_FILE": str(attempt.folder / COVERAGE)},
+        environment={
+            **environment,
+            "COVERAGE_FILE": str(attempt.folder / COVERAGE),
+            **({"THEBES_TRACED": "1"} if attempt.sampler else {}),
+        },
         instructions=shard_instructions(work.plan, work.project, work.suite, work.task, attempt),
         to=instructions,
         log=attempt.folder / OUTPUT,
@@ -189,6 +198,8 @@ def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
         limit=attempt.limit,
         limits=attempt.limits,
         isolate=attempt.isolate,
+        foreground=attempt.foreground,
+        sampler=attempt.sampler,
         files=tuple(piece.file for piece in work.task.pieces),
     )
     return run_shard(session, work.record, work.stop, work.tick)
@@ -215,13 +226,15 @@ def serving(work: _Work) -> AbstractContextManager[Served]:
     )
 
 
-def pytest_command(project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path) -> list[str]:
-    """The plain run's own command line, with our plug-in beside it."""
+def pytest_command(
+    project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path, *, collect: bool = False
+) -> list[str]:
+    """The plain run's own command line, with our plug-in beside it. `collect`: the tests are not run."""
     command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
     if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
         command.append("--cov")
     workers = attempt.workers
-    if (task.alone or attempt.isolate) and (workers is not None or project.parallel):
+    if (task.alone or attempt.isolate or collect) and (workers is not None or project.parallel):
         workers = 0
     if workers is not None:
         command += ["-n", str(workers)]
@@ -252,6 +265,11 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,
+        "default_limit": attempt.limits.default,
+        "narrowed": bool(plan.narrowed),
+        "collect": plan.collect,
+        "only": None if project.only is None else [test for test in project.only if file_key(test) in mine],
+        "speeds": _speeds(project.speeds, mine),
         "memory_limit": attempt.limits.memory,
         "measure_memory": attempt.measure_memory,
         "leaks": attempt.leaks,
@@ -267,6 +285,14 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
             for file, pieces in holders.items()
         },
     }
+
+
+def _speeds(speeds: Speeds | None, files: Collection[str]) -> dict[str, object] | None:
+    """What of the classes concerns these files."""
+    if speeds is None:
+        return None
+    medium, slow = ([test for test in tests if file_key(test) in files] for tests in (speeds.medium, speeds.slow))
+    return {"names": speeds.names, "medium": medium, "slow": slow}
 
 
 def _inner(test: str) -> str:

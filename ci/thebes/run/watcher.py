@@ -27,6 +27,7 @@ from thebes.plugin.thebes_plugin.aftermath import (
 from thebes.plugin.thebes_plugin.record import Record, bounded
 
 from .child import TICK
+from .flame import Flames
 from .ledger import Ledger, Running
 from .memory import QUICK, Memory
 from .processes import kill_tree, send, send_to_main_thread
@@ -37,13 +38,16 @@ OUTPUT_LIMIT = 16 * 1024
 
 
 class Limits(Value, frozen=True, kw_only=True):
-    """`test`: seconds for a test that says nothing of its own; None: none. `collect`: for the import of a file, and
-    for the end of a session. `memory`: bytes for a worker and all that it started; `task_memory`: for all together."""
+    """`test`: seconds for a test that says nothing of its own; None: none. `default`: for one that nothing else has a
+    limit for. `collect`: for the import of a file, and for the end of a session. `memory`: bytes for a worker and all
+    that it started; `task_memory`: for all together. Not `watched`: a test's own limit does not count either."""
 
     test: float | None = None
+    default: float | None = None
     collect: float | None = None
     memory: int | None = None
     task_memory: int | None = None
+    watched: bool = True
 
 
 @dataclass(slots=True)
@@ -61,8 +65,8 @@ class Ending:
 
 
 class Watcher:
-    """An observer of the child. `broken`: files whose import was given up, with the reason. `long`: seconds after
-    which a test without a limit is worth a word."""
+    """An observer of the child. `broken`: files whose import was given up, with the reason. `gave_up`: the session
+    did not end by itself. `long`: seconds after which a test without a limit is worth a word."""
 
     def __init__(
         self,
@@ -71,9 +75,12 @@ class Watcher:
         ledger: Ledger,
         limits: Limits,
         tick: Callable[[], None],
+        flames: Flames,
+        *,
         long: float = LONG,
     ) -> None:
         self.broken: dict[str, str] = {}
+        self._flames = flames
         self._record = record
         self._folder = folder
         self._ledger = ledger
@@ -84,14 +91,16 @@ class Watcher:
         self._endings: dict[str, Ending] = {}
         self._killed: dict[str, Running] = {}
         self._told: set[str] = set()
-        self._over = False
+        self.gave_up = False
         self._memory = Memory(record, limits.memory, limits.task_memory)
         self.every = QUICK if self._memory.limited else TICK
 
     def started(self, pid: int) -> None:
         self._child = pid
+        self._flames.begin(pid)
 
     def ticked(self) -> None:
+        self._flames.ticked()
         self._ledger.poll()
         now = time.monotonic()
         doing = {running.worker: running for running in self._ledger.doing()}
@@ -121,7 +130,7 @@ class Watcher:
         self._tick()
 
     def _look_at(self, running: Running, now: float) -> None:
-        if running.worker in self._endings:
+        if running.worker in self._endings or not self._limits.watched:
             return
         limit = running.limit if running.test else self._limits.collect
         took = now - running.since
@@ -198,9 +207,16 @@ class Watcher:
     def _look_for_the_end(self, now: float) -> None:
         """A session that ran its last test and does not come to its end."""
         limit, ledger = self._limits.collect, self._ledger
-        if self._over or not limit or not ledger.here or ledger.doing() or ledger.left() or now - ledger.active < limit:
+        if (
+            self.gave_up
+            or not limit
+            or not ledger.here
+            or ledger.doing()
+            or ledger.left()
+            or now - ledger.active < limit
+        ):
             return
-        self._over = True
+        self.gave_up = True
         self._record.put("crash", id="", text=f"did not end within {limit:g} s after its last test", worker="")
         kill_tree(self._child)
 

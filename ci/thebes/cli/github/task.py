@@ -46,7 +46,7 @@ def task(context: click.Context, task_id: str, plan_path: Path, out: Path, minut
                 attempt=int(variables().get("GITHUB_RUN_ATTEMPT", "1")),
                 interpreter=None,
                 workers=None,
-                task_limit=minutes * 60.0 if minutes else None,
+                task_limit=f"{minutes}m" if minutes else None,
                 arguments=(),
             )
         )

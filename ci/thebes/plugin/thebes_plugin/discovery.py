@@ -6,6 +6,7 @@ full, for what only that can tell (tests that no file stands for, markers).
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from .arguments import named_files
 from .neutral import neutralize
-from .split import file_key
+from .split import file_key, markers_of_speeds
 
 # pytest plug-ins whose presence changes how a shard is run, by distribution.
 WATCHED = ("pytest-xdist", "pytest-cov", "pytest-rerunfailures", "pytest-randomly", "pytest-timeout")
@@ -44,6 +45,7 @@ class Discoverer:
         self.tests: dict[str, list[str]] = {}
         self.errors: list[str] = []
         self.named = named_files(config)
+        self.declared: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
@@ -58,8 +60,12 @@ class Discoverer:
         if report.failed and not self.full:
             self.errors.append(f"{report.nodeid or '.'}: {report.longreprtext[-2000:]}")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
+        self.declared = declared(self.config)
+        for marker in markers_of_speeds(self.declared):  # strict pytest wants to know what an expression names
+            self.config.addinivalue_line("markers", f"{marker}: by past runs")
+        yield
         for item in items:
             self.tests.setdefault(file_key(item.nodeid), []).append(item.nodeid)
             self.files.setdefault(file_key(item.nodeid), str(item.path))
@@ -72,13 +78,18 @@ class Discoverer:
             "inipath": str(config.inipath) if config.inipath else None,
             "pytest": pytest.__version__,
             "plugins": versions(config),
-            "options": self.options,
+            "options": {**self.options, "markers": self.declared},
             "files": [{"key": key, "path": path} for key, path in sorted(self.files.items())],
             "tests": self.tests,
             "errors": self.errors,
             "named": sorted(str(path) for path in self.named),
         }
         Path(self.path).write_text(json.dumps(found), "utf-8")
+
+
+def declared(config: pytest.Config) -> list[str]:
+    """The names of the markers that the project and its plug-ins declare."""
+    return sorted({str(line).partition(":")[0].partition("(")[0].strip() for line in config.getini("markers")})
 
 
 def versions(config: pytest.Config) -> dict[str, str]:

@@ -18,20 +18,23 @@ import pytest
 
 from .aftermath import STACKS_END, STACKS_SIGNAL, keep_captured, stacks_file
 from .record import RECORD_FAILED, Record, RecordError, quoted
+from .shard import Shard
 
 # What pytest-timeout is given to end a test in its own, gentler way, before the process is ended.
 GRACE = 5.0
 
 
 class Guard:
-    """`folder`: where the traces go; `limit`: seconds for each test; None: as its marker or pytest-timeout says."""
+    """`folder`: where the traces go; `limit`: seconds for each test; None: as its marker or pytest-timeout says;
+    `default`: where they say nothing."""
 
-    def __init__(self, config: pytest.Config, record: Record, worker: str, folder: Path, limit: float | None) -> None:
+    def __init__(self, config: pytest.Config, record: Record, worker: str, shard: Shard) -> None:
         self.config = config
         self.record = record
         self.worker = worker
-        self.folder = folder
-        self.limit = limit
+        self.folder = Path(shard.traces)
+        self.limit = shard.test_limit
+        self.default = shard.default_limit
         self.limits: dict[str, float] = {}
         self._tail = f',"worker":{quoted(worker)}}}\n' if worker else "}\n"
         self._stacks: IO[str] | None = None
@@ -63,7 +66,7 @@ class Guard:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gentle = self.config.pluginmanager.has_plugin("timeout")
-        default = self.limit or _of_pytest_timeout(self.config)
+        default = self.limit or _of_pytest_timeout(self.config) or self.default
         of_parents: dict[Any, float | None] = {}
         for item in session.items:
             limit = _own_mark(item)

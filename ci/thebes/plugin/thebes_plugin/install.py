@@ -1,11 +1,13 @@
 """Sets one process of a shard up: pytest itself, xdist's controller, or a worker of xdist."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from .__main__ import allow_tracing
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
@@ -28,6 +30,10 @@ def install(config: pytest.Config, path: str) -> None:
     name = worker.get("workerid", "")
     _refuse(config, shard, record)
     _adjust(config, shard)
+    if worker and os.environ.get("THEBES_TRACED"):
+        allow_tracing()
+    for marker in shard.speeds.names:
+        config.addinivalue_line("markers", f"{marker}: tests that took so long in past runs")
     clock = FixtureClock()
     config.pluginmanager.register(clock, "thebes-clock")
     # Every worker collects the same; the first tells, or the one that replaces it.
@@ -46,7 +52,7 @@ def install(config: pytest.Config, path: str) -> None:
             from .leaks import LeakFinder  # noqa: PLC0415  (only where it is asked for)
 
             config.pluginmanager.register(LeakFinder(config, record, name, fails=shard.leaks == "fail"), "thebes-leaks")
-        config.pluginmanager.register(Guard(config, record, name, Path(shard.traces), shard.test_limit), "thebes-guard")
+        config.pluginmanager.register(Guard(config, record, name, shard), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")
     else:
@@ -82,6 +88,7 @@ def _adjust(config: pytest.Config, shard: Shard) -> None:
     """Take over what concerns the whole suite and would be wrong in a part of it (docs/configuration.md)."""
     neutralize(config)
     option = config.option
+    option.collectonly = option.collectonly or shard.collect
     if shard.maxfail is not None:
         option.maxfail = shard.maxfail
     elif not any(CHOSEN.match(str(given)) for given in config.invocation_params.args):

@@ -63,6 +63,9 @@ class Selector:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
         self._before = [(item, item.nodeid) for item in items]
+        if self.shard.speeds.names:
+            for item, nodeid in self._before:
+                item.add_marker(self.shard.speeds.of(nodeid))
         yield
         if self.record and len(items) < len(self._before):
             for name in positional_hooks(self.config, [item for item, _ in self._before]):
@@ -74,9 +77,12 @@ class Selector:
                 )
         if self.shard.cuts:
             self._join()
-        if not (self.shard.cuts or self._strangers or self.shard.done or self.shard.one):
-            return
+        if self.shard.narrows or self._strangers:
+            self._narrow(items)
+
+    def _narrow(self, items: list[pytest.Item]) -> None:
         names = {id(item): nodeid for item, nodeid in self._before}
+        self._drop(items, names, lambda test: not self.shard.is_asked_for(test))
         if self.shard.cuts or self._strangers:
             self._drop(items, names, lambda test: not self._is_mine(test))
         if self.shard.done:

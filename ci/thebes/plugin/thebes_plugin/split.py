@@ -1,7 +1,9 @@
 """Which shard runs which test: pure functions, shared by the planner and by every process of every shard."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
+
+SPEEDS = ("fast", "medium", "slow")
 
 
 def file_key(nodeid: str) -> str:
@@ -34,6 +36,11 @@ def gate_of(path: str, claims: Mapping[str, Iterable[str]], default: str) -> str
             if inside and len(prefix) > best:
                 best, gate = len(prefix), name
     return gate
+
+
+def markers_of_speeds(declared: Collection[str]) -> list[str]:
+    """The markers for fast, medium and slow tests; the project's own markers, `declared`, keep their meaning."""
+    return [f"thebes_{name}" if name in declared else name for name in SPEEDS]
 
 
 class Cut:

@@ -1,0 +1,60 @@
+"""What planning is told: what a person asks for, and what is known about each project."""
+
+from collections.abc import Collection, Mapping
+
+from thebes.config import Config
+from thebes.model import Discovery, Skip, Value
+
+
+class Choice(Value, frozen=True, kw_only=True):
+    """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
+    does not concern, and why. `coverage`: measure it everywhere. `modules`, `speeds`, `failed`: the part of the tests
+    that is meant; `existing`: those of the modules that are paths here. `collect`: collect, and run nothing."""
+
+    gates: tuple[str, ...] = ()
+    shards: int | None = None
+    target: float | None = None
+    pythons: tuple[str, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    coverage: bool = False
+    modules: tuple[str, ...] = ()
+    existing: frozenset[str] = frozenset()
+    speeds: tuple[str, ...] = ()
+    failed: bool = False
+    collect: bool = False
+
+    @property
+    def narrowing(self) -> tuple[str, ...]:
+        """The options that ask for a part of the tests, as typed."""
+        named = [("--module", self.modules), ("--speed", self.speeds)]
+        return (*(f"{option} {one}" for option, given in named for one in given), *(("--failed",) * self.failed))
+
+
+class ProjectInput(Value, frozen=True, kw_only=True):
+    """All that planning needs to know about one project. `path` is relative to the repository.
+
+    `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
+    `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
+    setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
+    shard takes beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to
+    share a shard with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`:
+    old file keys in `runs` → the files' keys now. `left_out`: for each of `runs`, tests that it was not to run or that
+    did not come to an end. `failed`: tests, and keys of files, that failed when they last ran.
+    """
+
+    path: str
+    rootdir: str
+    inipath: str | None
+    config: Config
+    discovery: Discovery
+    args: tuple[str, ...] = ()
+    marked: dict[str, Discovery] = {}
+    runs: tuple[Mapping[str, float], ...] = ()
+    overheads: Mapping[str, float] = {}
+    start: float = 0.0
+    job_start: float | None = None
+    groups: Mapping[str, str] = {}
+    worker_memory: int = 0
+    renamed: Mapping[str, str] = {}
+    left_out: tuple[Collection[str], ...] = ()
+    failed: frozenset[str] = frozenset()
