@@ -57,7 +57,7 @@ LEAKS = {
     "variable": "os.environ['LEFT'] = '1'",
     "folder": "os.chdir('/')",
 }
-HEAD = """import asyncio, ctypes, os, queue, re, signal, socket, subprocess, sys, tempfile, threading
+HEAD = """import asyncio, ctypes, os, pytest, queue, re, signal, socket, subprocess, sys, tempfile, threading
 KEPT = []
 """
 LOOP = "LOOP = asyncio.new_event_loop()\n"
@@ -81,10 +81,11 @@ def make(folder: Path, files: int = FILES) -> dict[str, str]:
         if number % apart == 0 and bad:
             name, body, cause = bad.pop()
             head += LOOP * (name == "task")
-            tests[5] = f"def test_{name}():\n    {body}\n"
+            limit = "@pytest.mark.timeout(60)\n" * (cause == "memory")  # or, on a busy machine, it is too slow
+            tests[5] = f"{limit}def test_{name}():\n    {body}\n"
             causes[f"test_{number:03}.py::test_{name}"] = cause
         (folder / f"test_{number:03}.py").write_text(head + "".join(tests), "utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:randomly\n", "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:randomly\nmarkers = timeout\n", "utf-8")
     return causes
 
 

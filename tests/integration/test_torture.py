@@ -15,6 +15,6 @@ def test_each_bad_test_is_named_with_its_cause_and_costs_no_other(tmp_path: Path
         "time": 10,
         "leak": 10,
     }
-    outcomes, told, _ = thebes(tmp_path, limit=2.0, give_up=100.0)
+    outcomes, told, _ = thebes(tmp_path, limit=2.0, give_up=600.0)
     assert told == causes
     assert Counter(outcomes[test] for test in outcomes.keys() - causes.keys()) == {"passed": 270}
