@@ -39,6 +39,7 @@ from .packed import Packed, Wish, packed
 from .select import Selection, paths, refuse_nothing, refuse_unmatched
 from .variants import Variant, variants
 
+WORKERS = re.compile(r"(?:-n|--numprocesses)=?(\w*)$")
 TEST_FOLDERS = ("tests", "test")
 JOB_START = 15.0  # seconds that a job takes before it comes to its task, where nothing was measured
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
@@ -281,6 +282,8 @@ class _Part:
 
     def _check_tasks(self, gate: str, suite: str, checks: Sequence[str]) -> Iterable[Task]:
         commands = [_command(check, gate) for check in expanded(gate, checks)]
+        for command in commands:
+            _refuse_lossy(command, gate, parallel=self.input.discovery.options.workers is not None)
         names = unique([" ".join(command[:2]) for command in commands], fallback="check", end="")
         for index, (command, name) in enumerate(zip(commands, names, strict=True), 1):
             yield Task(
@@ -314,6 +317,20 @@ def _command(check: str, gate: str) -> tuple[str, ...]:
     if not command:
         raise InputError(f"tool.thebes.gates.{gate}.checks: an empty command")
     return command
+
+
+def _refuse_lossy(command: Sequence[str], gate: str, *, parallel: bool) -> None:
+    """`coverage run` measures the process that it starts; with xdist, others run the tests, and nobody says so."""
+    words = list(command)
+    runs = any(PurePosixPath(one).name == "coverage" and two == "run" for one, two in pairwise(words))
+    if not runs or not {"pytest", "py.test"} & {PurePosixPath(word).name for word in words}:
+        return
+    numbers = [found[1] or following for word, following in pairwise([*words, ""]) if (found := WORKERS.match(word))]
+    if numbers[-1] != "0" if numbers else parallel:
+        raise InputError(
+            f"tool.thebes.gates.{gate}.checks: {shlex.join(command)!r} would lose what xdist's workers execute;"
+            " measure with pytest-cov instead (--cov, or the gate's coverage), or start no workers (-n 0)"
+        )
 
 
 def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
