@@ -14,7 +14,7 @@ PROFILES = {
     "unit": Profile(gate=("unit",)),
     "integration": Profile(gate=("integration",)),
     "ci": Profile(default_test_limit="30s"),
-    "full": Profile(coverage=True, measure_memory=True),
+    "full": Profile(coverage=True, measure_memory=True, leaks="report"),
     "debug": Profile(
         shards=1,
         workers="0",
