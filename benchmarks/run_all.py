@@ -18,6 +18,7 @@ BENCHMARKS = (
     "services.py",
     "protections.py",
     "torture.py",
+    "pipeline.py",
 )
 
 

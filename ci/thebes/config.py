@@ -19,6 +19,7 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(MiB|GiB|MB|GB)")
 SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
 SHIPPED = ("postgres", "redis")
+LABEL = 50  # characters of a label that GitHub takes
 SOURCES = ("url", "path", "docker", "embedded")
 Leaks = Literal["none", "report", "fail"]
 
@@ -120,7 +121,8 @@ class Profile(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """Everything that can be configured. Durations stand as in `target = "2m"`."""
+    """Everything that can be configured. Durations stand as in `target = "2m"`. `labels`: of pull requests, each with
+    globs of the changed files that earn it."""
 
     python: tuple[str, ...] = ()
     interpreter: str | None = None
@@ -146,6 +148,7 @@ class Config(Section, frozen=True, kw_only=True):
     services: dict[str, ServiceConfig] = {}
     quarantine: tuple[Quarantine, ...] = ()
     baseline: tuple[Baseline, ...] = ()
+    labels: dict[str, tuple[str, ...]] = {}
     history: str | None = None
     plan: PlanConfig = PlanConfig()
     max_tasks: int = 256
@@ -255,6 +258,7 @@ def _refuse_values(config: Config, where: str) -> None:
         _refuse_wanted(gate_config.services, (*SHIPPED, *config.services), f"{where}.gates.{name}.services")
     for version in config.python:
         python(version, f"{where}.python")
+    _refuse_labels(config.labels, f"{where}.labels")
     _refuse_projects(config.projects, f"{where}.projects")
     for name, profile in config.profiles.items():
         _refuse_profile(name, profile, f"{where}.profiles.{name}")
@@ -298,6 +302,12 @@ def speed_limits(config: Config) -> tuple[float, float]:
             " expected where medium begins, then where slow begins"
         )
     return medium, slow
+
+
+def _refuse_labels(labels: dict[str, tuple[str, ...]], where: str) -> None:
+    for label, globs in labels.items():
+        if not 0 < len(label.strip()) <= LABEL or not globs:
+            raise InputError(f"{where}: {label!r}: expected a label of {LABEL} characters at most, with globs")
 
 
 def _refuse_projects(projects: Sequence[str], where: str) -> None:
@@ -382,8 +392,7 @@ def _refuse_wanted(wanted: tuple[str, ...] | dict[str, tuple[str, ...]], known: 
         if not versions or len(set(versions)) < len(versions):
             raise InputError(f"{where}.{name}: expected different versions, found {list(versions)!r}")
         for version in versions:
-            if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]{0,40}", version):
-                raise InputError(f'{where}.{name}: {version!r} is not a version such as "16"')
+            service_version(version, f"{where}.{name}")
 
 
 def _refuse_plan(config: PlanConfig, where: str) -> None:
@@ -428,6 +437,13 @@ def workers(text: str, where: str) -> str:
     """ "auto" or a number from 0. InputError names `where`."""
     if text != "auto" and not re.fullmatch(r"[0-9]{1,4}", text):
         raise InputError(f'{where}: {text!r} is neither "auto" nor a number')
+    return text
+
+
+def service_version(text: str, where: str) -> str:
+    """A version as in "16" or "7.4". InputError names `where`."""
+    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]{0,40}", text):
+        raise InputError(f'{where}: {text!r} is not a version such as "16"')
     return text
 
 

@@ -30,7 +30,7 @@ class GitHub:
         if name not in self.answers:
             return 404, {"message": "Not Found"}
         if method != "GET":
-            self.sent.append((name, json.loads(body)))
+            self.sent.append((name, json.loads(body) if body else None))
         return 200, _page(self.answers[name], query)
 
 
@@ -53,7 +53,7 @@ def serve(answers: dict[str, Any]) -> Iterator[GitHub]:
             self.end_headers()
             self.wfile.write(json.dumps(found).encode())
 
-        do_GET = do_POST = do_PATCH = do_PUT = _do  # noqa: N815  (the library's names)
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _do  # noqa: N815  (the library's names)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the library's name)
             """Say nothing."""

@@ -181,6 +181,15 @@ def test_each_combination_of_service_versions_is_a_suite() -> None:
     }
     assert len(plan.tasks) <= 9, "a budget counts every combination"
     assert [task.suite for task in plan.tasks if task.command] == ["database-py3.11-postgres16-redis7"]
+    asked = Choice(pythons=("3.11",), services={"redis": ("6", "7"), "postgres": ("17",)})
+    assert [suite.id for suite in assemble([project(names, config, ())], asked, "c").suites] == [
+        "database-py3.11-postgres17-redis6",
+        "database-py3.11-postgres17-redis7",
+        "integration-py3.11-redis6",
+        "integration-py3.11-redis7",
+    ]
+    with pytest.raises(InputError, match="services: 'mysql' is asked for by no gate; they ask for postgres, redis"):
+        assemble([project(names, config, ())], Choice(services={"mysql": ("8",)}), "c")
     with pytest.raises(InputError, match="max-tasks"):
         assemble(
             [project(names, msgspec.structs.replace(config, max_tasks=6), ())], Choice(pythons=("3.11", "3.12")), "c"

@@ -35,11 +35,18 @@ src/a.py:3: note: See https://example.org:80/
 src/b.py:4:1: error: Name "x" is not defined
 Found 2 errors in 2 files (checked 2 source files)
 """
-PYRIGHT = """/work/src/a.py
-  /work/src/a.py:3:21 - error: Argument of type "int" (reportArgumentType)
-  /work/src/a.py:4:1 - warning: Import "x" is unused
-1 error, 1 warning, 0 informations
-"""
+PYRIGHT = {
+    "generalDiagnostics": [
+        {
+            "file": "/work/src/a.py",
+            "severity": "error",
+            "message": "Argument of\n  two lines",
+            "range": {"start": {"line": 2, "character": 20}, "end": {"line": 2, "character": 21}},
+            "rule": "reportArgumentType",
+        },
+        {"file": "/work/src/a.py", "severity": "information", "message": "Import", "range": {}},
+    ]
+}
 BANDIT = {
     "results": [
         {"filename": "./src/a.py", "line_number": 3, "test_id": "B602", "issue_severity": "HIGH", "issue_text": "shell"}
@@ -86,10 +93,10 @@ CASES = [
     (
         "pyright src",
         1,
-        PYRIGHT,
+        json.dumps(PYRIGHT),
         [
-            finding("src/a.py", 3, "reportArgumentType", "error", 'Argument of type "int"'),
-            finding("src/a.py", 4, "pyright", "warning", 'Import "x" is unused'),
+            finding("src/a.py", 3, "reportArgumentType", "error", "Argument of\n  two lines"),
+            finding("src/a.py", 0, "pyright", "note", "Import"),
         ],
     ),
     ("bandit -r .", 1, json.dumps(BANDIT), [finding("src/a.py", 3, "B602", "error", "shell")]),

@@ -24,6 +24,7 @@ from thebes.github import attempts, environment, matrix, runner
 from thebes.github.background import Round, another, worst
 from thebes.github.comment import AUTHOR, MARK
 from thebes.github.event import Event, of
+from thebes.github.labels import moves
 from thebes.github.skips import skips
 from thebes.model import Plan, Suite, Task, TaskKind, VerdictKind
 
@@ -173,6 +174,19 @@ def test_in_several_projects_each_must_let_go() -> None:
     assert skips(CHANGE, ["db/x"], [both], drafts=True, docs=()) == ()
     assert skips(CHANGE, ["api/db/x"], [both], drafts=True, docs=()) == ()
     assert [skip.gate for skip in skips(CHANGE, ["api/x"], [both], drafts=True, docs=())] == ["database"]
+
+
+def test_a_fork_stays_off_own_machines(project: Project) -> None:
+    project.write({"tests/unit/test_a.py": "def test_a(): pass\n"})
+    ours = {"repo": {"full_name": "a/b"}, "sha": project.commit()}
+    project.write({"event.json": json.dumps(pull(head={"repo": {"full_name": "x/b"}}, base=ours))})
+    event = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(project.root / "event.json")}
+    plan = ("github", "plan", "--out", "plan.json", "--runner")
+    assert project.thebes(*plan, "ubuntu-24.04", env=event).exit == 0
+    refused = project.thebes(*plan, '["self-hosted", "linux"]', env=event)
+    assert (refused.exit, "a change from a fork does not run on self-hosted" in refused.stderr) == (2, True)
+    rounds = project.thebes("github", "background", "--minutes", "1", "--agent", "api", "--out", "rounds", env=event)
+    assert (rounds.exit, "a change from a fork does not run here" in rounds.stderr) == (2, True)
 
 
 PYPROJECT = {"project": {"optional-dependencies": {"test": [], "docs": []}}, "dependency-groups": {"dev": []}}
@@ -369,6 +383,84 @@ def test_one_comment_is_written_and_then_updated(project: Project) -> None:
 
 def test_no_comment_where_the_commit_is_not_the_newest(project: Project) -> None:
     assert commented(project, [], [{"number": 7, "head": {"sha": BASE}}]) == []
+
+
+LABELS = """
+    [tool.thebes.labels]
+    Database = ["db/**"]
+    documentation = ["docs/**", "*.md"]
+    "area: api" = ["api/**"]
+"""
+
+
+def labelled(project: Project, files: list[dict[str, str]], present: list[str]) -> list[tuple[str, Any]]:
+    """What `thebes github label` sent to GitHub."""
+    project.write({"pyproject.toml": LABELS, "event.json": json.dumps({"pull_request": {"number": 7}})})
+    place = "/repos/a/b/issues/7/labels"
+    answers = {
+        "GET /repos/a/b/pulls/7/files": files,
+        f"GET {place}": [{"name": name} for name in present],
+        f"POST {place}": [],
+        f"DELETE {place}/area%3A%20API": [],
+    }
+    with serve(answers) as github:
+        env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "a/b"}
+        done = project.thebes("github", "label", env={**env, "GITHUB_EVENT_PATH": str(project.root / "event.json")})
+    assert done.exit == 0, done.stderr
+    return github.sent
+
+
+def test_labels_follow_the_changed_files(project: Project) -> None:
+    """A renamed file counts at both places; what is nobody's configuration, and what is right, stays."""
+    renamed = [{"filename": "x/1.sql", "previous_filename": "db/1.sql"}]
+    files = [*({"filename": f"src/{number}.py"} for number in range(150)), {"filename": "README.md"}, *renamed]
+    added, removed = labelled(project, files, ["area: API", "wontfix", "Documentation"])
+    assert added == ("POST /repos/a/b/issues/7/labels", {"labels": ["Database"]})
+    assert removed == ("DELETE /repos/a/b/issues/7/labels/area%3A%20API", None)
+    assert labelled(project, [{"filename": "api/a.py"}], ["area: API"]) == []
+
+
+def test_no_label_is_taken_off_where_github_does_not_tell_all_files() -> None:
+    assert moves({"docs": ("docs/**",)}, ["a.py"] * 2999, ["docs"]).remove == ["docs"]
+    assert moves({"docs": ("docs/**",)}, ["a.py"] * 3000, ["docs"]).remove == []
+
+
+def test_what_can_not_be_labelled_is_told(project: Project) -> None:
+    project.write({"event.json": "{}"})
+    env = {"GITHUB_EVENT_PATH": str(project.root / "event.json")}
+    assert project.thebes("github", "label", env=env).stderr.endswith("no pull request in the event\n")
+    project.write({"event.json": json.dumps({"pull_request": {"number": 7}})})
+    done = project.thebes("github", "label", env=env)
+    assert (done.exit, done.stderr.count("\n")) == (2, 1)
+    assert "tool.thebes.labels: nothing configured" in done.stderr
+    project.write({"pyproject.toml": LABELS})
+    with serve(
+        {"GET /repos/a/b/pulls/7/files": [{"filename": "db/x"}], "GET /repos/a/b/issues/7/labels": []}
+    ) as github:
+        told = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "a/b"}
+        done = project.thebes("github", "label", env={**env, **told})
+    assert done.exit == 3
+    assert "do these labels exist: Database?" in done.stderr
+
+
+def test_versions_of_services_come_from_an_input(project: Project) -> None:
+    gate = '[tool.thebes.gates.database]\nservices = { postgres = ["14"] }\n'
+    project.write({"tests/database/test_a.py": "def test_a(): pass\n", "pyproject.toml": gate})
+    project.commit()
+    done = project.thebes("github", "plan", "--out", "plan.json", env={"THEBES_SERVICES": "postgres=16,18"})
+    assert done.exit == 0, done.stderr
+    suites = json.loads((project.root / "plan.json").read_bytes())["suites"]
+    assert [suite["services"] for suite in suites] == [{"postgres": "16"}, {"postgres": "18"}]
+    for text, said in {
+        "postgres": "services: 'postgres': expected a service once, with its versions, as in postgres=16,18",
+        "postgres=16 postgres=18": "services: 'postgres=18': expected a service once",
+        "postgres=16,16": "expected a service once",
+        "postgres=$(id)": "services: postgres: '$(id)' is not a version",
+        "redis=7": "services: 'redis' is asked for by no gate; they ask for postgres",
+    }.items():
+        done = project.thebes("github", "plan", "--out", "plan.json", env={"THEBES_SERVICES": text})
+        assert (done.exit, done.stderr.count("\n")) == (2, 1), text
+        assert said in done.stderr
 
 
 def test_the_tables_of_the_document_are_those_of_the_workflow() -> None:

@@ -55,7 +55,7 @@ def repository(project: Project) -> Project:
 
 def test_what_it_sees(repository: Project) -> None:
     found = look(repository.root)
-    assert found.pythons == ("3.12", "3.13")
+    assert (found.pythons, found.others) == (("3.12", "3.13"), ("3.9",))
     assert found.gates == ("unit", "database")
     assert (found.lock, found.repository) == ("uv.lock", "somebody/x")
     assert found.tools == ("ruff", "pip-audit")
@@ -79,6 +79,8 @@ def test_it_shows_then_writes_then_has_nothing_to_do_then_upgrades(repository: P
     shown = repository.thebes("init", "--from", FIRST)
     assert shown.exit == 0
     assert "+[tool.thebes]" in shown.stdout
+    assert "--- /dev/null\n+++ b/.github/workflows/gates.yml" in shown.stdout
+    assert "left out, as Thebes does not run under them: Python 3.9\n" in shown.stderr
     assert not (repository.root / ".github").exists()
     assert repository.thebes("init", "--from", FIRST, "--write").stdout == shown.stdout
     text = (repository.root / "pyproject.toml").read_text("utf-8")
@@ -95,6 +97,39 @@ def test_it_shows_then_writes_then_has_nothing_to_do_then_upgrades(repository: P
     assert job["uses"].endswith("@" + "2" * 40)
     assert "# v2.0.0" in path.read_text("utf-8")
     assert job["with"] == {"shards": 3}
+
+
+OWN_RUNNERS = """
+jobs:
+  a:
+    runs-on: ubuntu-24.04
+  b:
+    runs-on: [self-hosted, "gpu"]
+  c:
+    runs-on:
+      - self-hosted # ours
+      - 'linux'
+    steps:
+      - run: x
+  d:
+    runs-on: ${{ inputs.runner }}
+  e:
+    runs-on: [ 'self-hosted', linux ] # as above
+"""
+
+
+def test_own_runners_are_used_where_they_can_be_reached(repository: Project) -> None:
+    """A workflow of another owner can't have them: the way out is a fork."""
+    repository.write({".github/workflows/old.yml": OWN_RUNNERS})
+    assert look(repository.root).labels == ("self-hosted", "linux")
+    other = repository.thebes("init", "--from", FIRST.replace("somebody", "elsewhere"))
+    assert "fork elsewhere/thebes into somebody, and give --from somebody/thebes@COMMIT" in other.stderr
+    assert "runner:" not in other.stdout
+    assert "fork" not in repository.thebes("init", "--from", FIRST, "--write").stderr
+    job = yaml.safe_load((repository.root / ".github/workflows/gates.yml").read_text("utf-8"))["jobs"]["gates"]
+    assert json.loads(job["with"]["runner"]) == ["self-hosted", "linux"]
+    repository.write({".github/workflows/old.yml": OWN_RUNNERS.replace("self-hosted", "ubuntu-latest")})
+    assert look(repository.root).labels == ()
 
 
 def test_a_configuration_that_is_there_stays(repository: Project) -> None:
@@ -126,7 +161,7 @@ def test_somebody_elses_workflow_of_that_name_is_not_touched(project: Project) -
 
 
 def test_the_ruleset_requires_the_check_that_there_is(repository: Project) -> None:
-    call = yaml.safe_load(workflow(FIRST, ""))["jobs"]
+    call = yaml.safe_load(workflow(FIRST, "", look(repository.root)))["jobs"]
     assert list(call) == ["gates"]
     with serve({"POST /repos/somebody/x/rulesets": {}}) as github:
         env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": TOKEN}

@@ -64,13 +64,24 @@ class Ran(NamedTuple):
 
 
 def kit(place: Path) -> Path:
-    """A copy of what GitHub would fetch of this repository. act does not know `$/`: there it is the full name."""
+    """A copy of what GitHub would fetch of this repository."""
     for folder in (".github", "ci", "requirements"):
         shutil.copytree(REPOSITORY / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in place.glob(".github/**/*.yml"):
-        text = file.read_text("utf-8")
-        file.write_text(re.sub(r"uses: \$/(\S+)", rf"uses: {OWN}/\1@{COMMIT}", text), "utf-8")
+        file.write_text(resolved(file.read_text("utf-8")), "utf-8")
     return place
+
+
+def resolved(text: str) -> str:
+    """What `$/` means, which act does not know: this repository at the commit of the file that says it. A queue that
+    is longer than one, which it does not know either, is left out."""
+    text = re.sub(r"uses: \$/(\S+)", rf"uses: {OWN}/\1@{COMMIT}", text)
+    return re.sub(r"\n +queue: max", "", text)
+
+
+def own(name: str) -> str:
+    """One of this repository's own workflows."""
+    return resolved((REPOSITORY / ".github" / "workflows" / name).read_text("utf-8"))
 
 
 def standins(place: Path) -> dict[str, Path]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from support.github import serve
 from support.project import REPOSITORY
-from workflows.acting import COMMIT, OWN, PYTHON, RUNNER, Act, Consumer, Ran, jobs_api, pin
+from workflows.acting import COMMIT, OWN, PYTHON, REPOSITORY_NAME, RUNNER, Act, Consumer, Ran, jobs_api, own, pin
 
 UNIT = f"unit-py{PYTHON}"
 QUALITY = f"quality-py{PYTHON}-python-m"
@@ -59,6 +60,72 @@ def test_green(act: Act, consumer: Consumer) -> None:
         "thebes-plan-a1",
         "report-thebes-a1",
     }
+
+
+def test_what_was_merged_feeds_the_history_and_is_published(act: Act, consumer: Consumer) -> None:
+    """This repository's own main.yml, which names everything by `$/`, as a fork of it would."""
+    main = own("main.yml").replace("make ci-environment", "python install.py")
+    project = consumer(files={".github/workflows/ci.yml": main})
+    ran = act.run(project, "push", {"ref": "refs/heads/main"}, arguments=("--var", "PUBLISH_REPORT=true"))
+    assert ran.exit == 0, ran
+    assert verdict(act)["verdict"] == "PASS"
+    assert [path.name for path in (act.store / "caches").glob("thebes-history-*")] == ["thebes-history-thebes-1-1"]
+    assert "<title>" in (act.store / "pages" / "index.html").read_text("utf-8")
+
+
+BESIDE = f"""
+on: [pull_request_target, workflow_run]
+permissions: {{}}
+jobs:
+  label:
+    if: github.event_name == 'pull_request_target'
+    uses: {OWN}/.github/workflows/label.yml@{COMMIT}
+    permissions:
+      contents: read
+      pull-requests: write
+  comment:
+    if: github.event_name == 'workflow_run'
+    uses: {OWN}/.github/workflows/comment.yml@{COMMIT}
+    permissions:
+      actions: read
+      pull-requests: write
+"""
+
+
+def test_label_and_comment(act: Act, consumer: Consumer) -> None:
+    labels = '[tool.thebes.labels]\ndatabase = ["db/**"]\n'
+    project = consumer(files={".github/workflows/ci.yml": BESIDE, "pyproject.toml": labels})
+    place = f"/repos/{REPOSITORY_NAME}"
+    with serve(
+        {
+            f"GET {place}/pulls/7/files": [{"filename": "db/1.sql"}],
+            f"GET {place}/issues/7/labels": [],
+            f"POST {place}/issues/7/labels": [],
+        }
+    ) as github:
+        pull = {"number": 7, "pull_request": {"number": 7, "base": {"sha": COMMIT}}}
+        ran = act.run(project, "pull_request_target", pull, env={"GITHUB_API_URL": github.url})
+    assert ran.exit == 0, ran
+    assert github.sent == [(f"POST {place}/issues/7/labels", {"labels": ["database"]})]
+
+    report = act.store / "artifacts" / "41" / "report-thebes-a2"
+    report.mkdir(parents=True)
+    found = {"schema": 1, "plan": "p", "commit": COMMIT, "verdict": "PASS", "gates": {}}
+    (report / "verdict.json").write_text(json.dumps(found), "utf-8")
+    run = {"id": 41, "run_attempt": 2, "event": "pull_request", "conclusion": "success"}
+    head = {"head_sha": COMMIT, "head_branch": "change", "head_repository": {"owner": {"login": "somebody"}}}
+    with serve(
+        {
+            f"GET {place}/pulls": [{"number": 7, "head": {"sha": COMMIT}}],
+            f"GET {place}/issues/7/comments": [],
+            f"POST {place}/issues/7/comments": {},
+        }
+    ) as github:
+        told = {"GITHUB_API_URL": github.url}
+        ran = act.run(project, "workflow_run", {"workflow_run": {**run, **head, "html_url": "https://x"}}, env=told)
+    assert ran.exit == 0, ran
+    ((_, sent),) = github.sent
+    assert "PASS" in sent["body"]
 
 
 RERUN = f"""

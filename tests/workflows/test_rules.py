@@ -100,10 +100,11 @@ def test_zizmor_finds_nothing() -> None:
 
 
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
-    """In a copy, because it does not know `$/`."""
+    """In a copy, because it knows neither `$/` nor a queue that is longer than one."""
     shutil.copytree(FOLDER, tmp_path / ".github")
     for path in tmp_path.glob(".github/**/*.yml"):
-        path.write_text(path.read_text("utf-8").replace("uses: $/", "uses: ./"), "utf-8")
+        text = re.sub(r"\n +queue: max", "", path.read_text("utf-8"))
+        path.write_text(text.replace("uses: $/", "uses: ./"), "utf-8")
     command("git", "init", "-q", folder=tmp_path)
     done = command("actionlint", folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
@@ -195,6 +196,16 @@ def test_records_are_uploaded_whatever_happens() -> None:
             assert upload["uses"].startswith("actions/upload-artifact@"), name
             assert upload["if"] == "always()"
             assert sum(step.get("timeout-minutes", 0) for step in job["steps"]) <= job["timeout-minutes"]
+
+
+@each_file
+def test_no_two_artifacts_of_a_run_can_have_the_same_name(path: Path) -> None:
+    """A name is taken for good: it tells the attempt, and all else that a matrix or a second call would repeat."""
+    for step in steps(path):
+        if str(step.get("uses", "")).startswith("actions/upload-artifact@"):
+            name = step["with"]["name"]
+            assert name.endswith("-a${{ github.run_attempt }}"), name
+            assert "inputs.prefix" in name or "matrix." in name, name
 
 
 def starts(job: str, results: dict[str, str], outputs: dict[str, str], *, cancelled: bool = False) -> bool:

@@ -16,10 +16,6 @@ MYPY = re.compile(
     r"(?P<file>[^:\n]+):(?P<line>\d{1,9})(?::\d+)?: (?P<severity>error|warning|note): (?P<text>.*?)"
     r"(?:  \[(?P<rule>[\w-]+)\])?"
 )
-PYRIGHT = re.compile(
-    r"\s*(?P<file>[^:\n]+):(?P<line>\d{1,9}):\d+ - (?P<severity>error|warning|information): (?P<text>.*?)"
-    r"(?: \((?P<rule>report\w+)\))?"
-)
 ACTIONLINT = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d{1,9}):\d+: (?P<text>.*) \[(?P<rule>[\w-]+)\]")
 FORMAT = re.compile(r"Would reformat: (?P<file>.+)|\s*--> (?P<place>[^:\n]+):\d+:\d+")
 SEVERITIES = {"information": "note", "HIGH": "error", "MEDIUM": "warning", "LOW": "warning"}
@@ -30,7 +26,16 @@ def mypy(data: bytes) -> list[Finding]:
 
 
 def pyright(data: bytes) -> list[Finding]:
-    return _lines(data, PYRIGHT, "pyright")
+    return [
+        _finding(
+            one.get("file"),
+            _after(_table(_table(one.get("range")).get("start")).get("line")),
+            one.get("rule") or "pyright",
+            one.get("severity"),
+            one.get("message"),
+        )
+        for one in _dicts(_table(_printed(data)).get("generalDiagnostics"))
+    ]
 
 
 def actionlint(data: bytes) -> list[Finding]:
@@ -126,6 +131,11 @@ def _finding(file: object, line: object, rule: object, severity: object, text: o
         severity=severity if severity in {"error", "warning", "note"} else "warning",
         text=str(text or "")[:TEXT],
     )
+
+
+def _after(line: object) -> object:
+    """Lines of editors' protocols begin with 0."""
+    return line + 1 if isinstance(line, int) else 0
 
 
 def _printed(data: bytes) -> object:

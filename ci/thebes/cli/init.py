@@ -10,14 +10,15 @@ from thebes.codec import write_atomic
 from thebes.config import parse
 from thebes.errors import InputError
 from thebes.github.rest import Rest
-from thebes.init import configuration, look, protection, workflow
-from thebes.init.propose import CALL, SOURCE
+from thebes.init import Found, configuration, look, out_of_reach, protection, workflow
+from thebes.init.propose import CALL, CHECK, SOURCE
 
 from .github import variables
 from .text import clean, say
 
 WORKFLOW = Path(".github", "workflows", "gates.yml")
 PYPROJECT = Path("pyproject.toml")
+Change = tuple[Path, str, str]  # path, text before, text after
 
 
 @click.command("init", epilog="Example: thebes init --from OWNER/thebes@COMMIT --write")
@@ -40,30 +41,43 @@ def command(source: str | None, write: bool, protect: bool, apply_: bool, queue:
         raise InputError(
             f"--from {source or ''}: expected the kit's repository at a commit, as in OWNER/thebes@{'0' * 40}"
         )
-    changes = list(_changes(Path.cwd(), source))
-    for path, before, after in changes:
-        for line in difflib.unified_diff(
-            before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm=""
-        ):
-            click.echo(clean(line, 1000))
+    found = look(Path.cwd())
+    changes = list(_changes(Path.cwd(), source, found))
+    _show(changes)
+    if found.others and any(path == PYPROJECT for path, _, _ in changes):
+        say(f"thebes: left out, as Thebes does not run under them: Python {', '.join(found.others)}")
+    if advice := out_of_reach(source, found):
+        say(f"thebes: {clean(advice)}")
     if not changes:
         say("thebes: nothing to change")
     elif write:
-        for path, _, after in changes:
-            write_atomic(path, after.encode())
-        say(f"thebes: written: {', '.join(str(path) for path, _, _ in changes)}")
+        _write(changes)
     else:
         say("thebes: nothing written; --write does")
 
 
-def _changes(folder: Path, source: str) -> list[tuple[Path, str, str]]:
-    """Files that would differ: path, text before, text after."""
+def _show(changes: list[Change]) -> None:
+    for path, before, after in changes:
+        old = f"a/{path}" if before else "/dev/null"
+        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), old, f"b/{path}", lineterm=""):
+            click.echo(clean(line, 1000))
+
+
+def _write(changes: list[Change]) -> None:
+    for path, _, after in changes:
+        write_atomic(path, after.encode())
+    say(f"thebes: written: {', '.join(str(path) for path, _, _ in changes)}")
+    say(f"thebes: once they are merged, require the check `{CHECK}`: thebes init --protection")
+
+
+def _changes(folder: Path, source: str, found: Found) -> list[Change]:
+    """Files that would differ."""
     existing, pyproject = _read(folder / WORKFLOW), _read(folder / PYPROJECT)
     if existing and not CALL.search(existing):
         raise InputError(f"{WORKFLOW}: is there and calls no quality-gates.yml; rename it, or add the call by hand")
-    made = configuration(look(folder), pyproject)
+    made = configuration(found, pyproject)
     parse(made, str(PYPROJECT))  # refuses a file that was wrong before, too
-    proposed = [(WORKFLOW, existing, workflow(source, existing)), (PYPROJECT, pyproject, made)]
+    proposed = [(WORKFLOW, existing, workflow(source, existing, found)), (PYPROJECT, pyproject, made)]
     return [change for change in proposed if change[1] != change[2]]
 
 

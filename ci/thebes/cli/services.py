@@ -1,13 +1,12 @@
 """`thebes services up|status|down|env`: servers for work by hand, without a run."""
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 
 import click
 
-from thebes.config import Config
+from thebes.config import Config, service_version
 from thebes.errors import Exit, InputError
 from thebes.plan.variants import variants
 from thebes.services import Service, ServiceError, services_of
@@ -103,9 +102,7 @@ def _wanted(names: Sequence[str], known: Mapping[str, Service]) -> list[tuple[st
         name, _, version = text.partition("=")
         if name not in known:
             raise InputError(f"{text}: no service {name!r}; there are {', '.join(known)}")
-        if version and not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]{0,40}", version):
-            raise InputError(f'{text}: {version!r} is not a version such as "16"')
-        found.append((name, version))
+        found.append((name, service_version(version, text) if version else ""))
     return found
 
 

@@ -27,6 +27,7 @@ ROOT_ONLY = (
     "workers",
     "task_limit",
     "history",
+    "labels",
     "profiles",
     "speed_classes",
 )

@@ -26,15 +26,20 @@ class Event(Value, frozen=True, kw_only=True):
 
 def read_event(environment: Mapping[str, str], folder: Path) -> Event:
     """The event of this run; outside of GitHub Actions one without a change. InputError: the file can't be used."""
-    name, path = environment.get("GITHUB_EVENT_NAME", ""), environment.get("GITHUB_EVENT_PATH", "")
-    if not path:
+    name = environment.get("GITHUB_EVENT_NAME", "")
+    if not environment.get("GITHUB_EVENT_PATH"):
         return Event(name=name)
+    return of(name, read_document(environment), merged_onto(folder))
+
+
+def read_document(environment: Mapping[str, str]) -> dict[str, Any]:
+    """All that GitHub tells of the event. InputError: nothing that can be read."""
+    path = environment.get("GITHUB_EVENT_PATH", "")
     try:
         with Path(path).open("rb") as file:
-            document = json.loads(file.read(LIMIT))
+            return _table(json.loads(file.read(LIMIT)))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"GITHUB_EVENT_PATH {path}: can't be read as an event: {error}") from None
-    return of(name, _table(document), merged_onto(folder))
 
 
 def of(name: str, document: Mapping[str, Any], onto: str) -> Event:

@@ -28,8 +28,8 @@ class Rest:
     def get(self, path: str) -> Any:
         return self._ask("GET", path, None)
 
-    def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        return self._ask(method, path, json.dumps(body).encode())
+    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return self._ask(method, path, None if body is None else json.dumps(body).encode())
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         """What was answered. EvidenceError: nothing, an error, or no JSON."""

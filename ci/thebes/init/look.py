@@ -1,6 +1,7 @@
-"""What a repository tells: Pythons, test folders, lock file, tools, services, owner."""
+"""What a repository tells: Pythons, test folders, lock file, tools, services, owner, runners."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,31 @@ COMPOSE = ("compose.yml", "compose.yaml", "docker-compose.yml", "docker-compose.
 IMAGE = re.compile(r"^\s*image:\s*[\"']?(?:[\w.-]+/)*(postgres|redis):v?(\d+(?:\.\d+)?)", re.MULTILINE)
 REMOTE = re.compile(r"github\.com[:/]([\w-]+)/([\w.-]+?)(?:\.git)?/?$")
 TOOLS = ("ruff", "mypy", "pyright", "bandit", "pip-audit", "detect-secrets", "zizmor", "actionlint")
+# `runs-on` of a job: one label, a list in brackets, or one below the other.
+RUNS_ON = re.compile(
+    r"^ +runs-on: *(?:\[(?P<list>[^\]\n]*)\]|(?P<one>[\w.-]+))? *(?:#.*)?(?P<rows>(?:\n +- *[\w.\"'-]+ *(?:#.*)?$)*)$",
+    re.MULTILINE,
+)
+SELF_HOSTED = "self-hosted"
 PYTEST_FILES = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
 TIMEOUT = re.compile(r"^timeout *= *[0-9]|--timeout[ =][0-9]", re.MULTILINE)
 LIMIT = 8 << 20  # bytes of a file that is looked into
 
 
 class Found(Value, frozen=True, kw_only=True):
-    """`pythons`: minor versions such as "3.12". `gates`: those that have a folder in `tests`. `tools`: checkers that
-    the project's dependencies name. `services`: versions by name. `repository`: OWNER/NAME on GitHub, or empty.
-    `limited`: pytest-timeout has a limit for its tests."""
+    """`pythons`: minor versions such as "3.12"; `others`: those that the kit does not run under. `gates`: those that
+    have a folder in `tests`. `tools`: checkers that the project's dependencies name. `services`: versions by name.
+    `repository`: OWNER/NAME on GitHub, or empty. `labels`: of the self-hosted runners that its workflows use most, none
+    where they use none. `limited`: pytest-timeout has a limit for its tests."""
 
     pythons: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
     lock: str = ""
     tools: tuple[str, ...] = ()
     services: dict[str, tuple[str, ...]] = {}
     repository: str = ""
+    labels: tuple[str, ...] = ()
     limited: bool = False
 
 
@@ -37,13 +47,16 @@ def look(folder: Path) -> Found:
     """Look at the repository in `folder`. What can't be read tells nothing."""
     pyproject = parse(_text(folder / "pyproject.toml"))
     installed = {_name(one) for one in (*_dependencies(pyproject), *_requirements(folder))}
+    pythons = _pythons(pyproject)
     return Found(
-        pythons=_pythons(pyproject),
+        pythons=tuple(python for python in pythons if _supported(python)),
+        others=tuple(python for python in pythons if not _supported(python)),
         gates=tuple(gate for gate in GATES if any((folder / top / gate).is_dir() for top in ("tests", "test"))),
         lock=next((name for name in LOCKS if (folder / name).is_file()), ""),
         tools=tuple(tool for tool in TOOLS if tool in installed),
         services=_services(folder),
         repository=_repository(folder),
+        labels=_labels(folder),
         limited=_limited(folder, pyproject),
     )
 
@@ -55,12 +68,16 @@ def _limited(folder: Path, pyproject: Mapping[str, Any]) -> bool:
 
 
 def _pythons(pyproject: Mapping[str, Any]) -> tuple[str, ...]:
-    """From the classifiers, those that the kit supports."""
+    """From the classifiers, the oldest first."""
     project = pyproject.get("project")
     classifiers = project.get("classifiers") if isinstance(project, dict) else None
     found = CLASSIFIER.findall("\n".join(map(str, classifiers))) if isinstance(classifiers, list) else []
     minors = sorted({int(version[2:]) for version in found})
-    return tuple(f"3.{minor}" for minor in minors if OLDEST <= minor <= NEWEST)
+    return tuple(f"3.{minor}" for minor in minors)
+
+
+def _supported(python: str) -> bool:
+    return OLDEST <= int(python[2:]) <= NEWEST
 
 
 def _requirements(folder: Path) -> Iterator[str]:
@@ -105,6 +122,18 @@ def _services(folder: Path) -> dict[str, tuple[str, ...]]:
 def _repository(folder: Path) -> str:
     match = REMOTE.search(git(folder, "remote", "get-url", "origin") or "")
     return f"{match[1]}/{match[2]}" if match else ""
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    """The labels that most jobs of the workflows ask for, among those that ask for self-hosted runners."""
+    texts = [_text(path) for path in sorted((folder / ".github" / "workflows").glob("*.y*ml"))]
+    found = Counter(_words(match) for text in texts for match in RUNS_ON.finditer(text))
+    return next((labels for labels, _ in found.most_common() if SELF_HOSTED in labels), ())
+
+
+def _words(match: re.Match[str]) -> tuple[str, ...]:
+    told = match["one"] or match["list"] or re.sub(r"#.*|\n +-", ",", match["rows"])
+    return tuple(word.strip(" \"'") for word in told.split(",") if word.strip(" \"'"))
 
 
 def _text(path: Path) -> str:

@@ -38,10 +38,14 @@ jobs:
       contents: read
       actions: read
 """
+RUNNER = """    with:
+      runner: '{labels}'
+"""
 
 
-def workflow(source: str, existing: str) -> str:
-    """The calling workflow. One that is there keeps all but the commit that it calls.
+def workflow(source: str, existing: str, found: Found) -> str:
+    """The calling workflow, on the repository's own runners where they can be reached. One that is there keeps all
+    but the commit that it calls.
 
     `source`: `OWNER/thebes@COMMIT`, perhaps with ` # vX.Y.Z` behind it.
     """
@@ -50,8 +54,21 @@ def workflow(source: str, existing: str) -> str:
     version = f" # {match['version']}" if match["version"] else ""
     uses = f"{match['repository']}/.github/workflows/quality-gates.yml@{match['commit']}{version}"
     if not existing:
-        return WORKFLOW.format(uses=uses)
+        own = found.labels and not out_of_reach(source, found)
+        return WORKFLOW.format(uses=uses) + (RUNNER.format(labels=json.dumps(list(found.labels))) if own else "")
     return CALL.sub(lambda found: f"{found[1]}{uses}", existing)
+
+
+def out_of_reach(source: str, found: Found) -> str:
+    """What to do about self-hosted runners that a workflow of another owner can't have; else nothing."""
+    owner, _, name = source.partition("@")[0].partition("/")
+    ours = found.repository.partition("/")[0]
+    if not found.labels or owner.casefold() == ours.casefold():
+        return ""
+    return (
+        f"the workflows here run on {', '.join(found.labels)}, which a workflow of {owner} can't reach: fork"
+        f" {owner}/{name} into {ours or 'your own organisation'}, and give --from {ours or 'YOURS'}/{name}@COMMIT"
+    )
 
 
 def configuration(found: Found, pyproject: str) -> str:

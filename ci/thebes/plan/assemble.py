@@ -69,6 +69,7 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     for gate in choice.gates:
         if all(suite.gate != gate for suite in suites) and all(skip.gate != gate for skip in choice.skips):
             raise NothingSelectedError(_why_no_gate(gate, choice))
+    _refuse_services(parts, choice)
     if not suites and choice.narrowing:
         raise NothingSelectedError(_why_nothing(choice, parts))
     plan = Plan(
@@ -82,6 +83,15 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     )
     found = {suite: packs for part in parts for suite, packs in part.packed_suites()}
     return Assembled(msgspec.structs.replace(plan, digest=digest(plan)), found)
+
+
+def _refuse_services(parts: Sequence["_Part"], choice: Choice) -> None:
+    """A version of a service that no gate asks for would change nothing."""
+    asked = {name for part in parts for gate in part.config.gates.values() for name in gate.services}
+    for name in choice.services:
+        if name not in asked:
+            known = f"they ask for {', '.join(sorted(asked))}" if asked else "none asks for any"
+            raise InputError(f"services: {name!r} is asked for by no gate; {known}")
 
 
 def within(parts: Sequence["_Part"], most: int) -> None:
@@ -239,7 +249,7 @@ class _Part:
         return self.config.gates.get(gate, GateConfig())
 
     def variants(self, gate: str) -> list[Variant]:
-        return variants(self.pythons, self.settings(gate))
+        return variants(self.pythons, self.settings(gate), self.choice.services)
 
     def _suite(self, gate: str, variant: Variant) -> str:
         return f"{self.slug}{gate}-{variant.slug}"

@@ -9,7 +9,8 @@ from thebes.model import Discovery, Skip, Value
 class Choice(Value, frozen=True, kw_only=True):
     """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
     does not concern, and why. `coverage`: measure it everywhere. `modules`, `speeds`, `failed`: the part of the tests
-    that is meant; `existing`: those of the modules that are paths here. `collect`: collect, and run nothing."""
+    that is meant; `existing`: those of the modules that are paths here. `collect`: collect, and run nothing.
+    `services`: versions by name, wherever a gate asks for that service."""
 
     gates: tuple[str, ...] = ()
     shards: int | None = None
@@ -22,6 +23,7 @@ class Choice(Value, frozen=True, kw_only=True):
     speeds: tuple[str, ...] = ()
     failed: bool = False
     collect: bool = False
+    services: dict[str, tuple[str, ...]] = {}
 
     @property
     def narrowing(self) -> tuple[str, ...]:

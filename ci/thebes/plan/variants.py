@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import NamedTuple
 
 from thebes.config import GateConfig
@@ -21,11 +22,17 @@ class Variant(NamedTuple):
         )
 
 
-def variants(pythons: Sequence[str], gate: GateConfig) -> list[Variant]:
-    """Every suite that a gate has, as configured: the Pythons' order, then the versions'."""
-    return [Variant(python, dict(services)) for python in pythons for services in _combinations(gate.services)]
+def variants(
+    pythons: Sequence[str], gate: GateConfig, versions: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[Variant]:
+    """Every suite that a gate has, as configured: the Pythons' order, then the versions'.
+
+    `versions`: by service, those that somebody asked for; they win over the configured ones.
+    """
+    wanted = gate.services if isinstance(gate.services, Mapping) else dict.fromkeys(gate.services, ("",))
+    by_name = {name: versions.get(name, configured) for name, configured in wanted.items()}
+    return [Variant(python, dict(services)) for python in pythons for services in _combinations(by_name)]
 
 
-def _combinations(wanted: Sequence[str] | Mapping[str, Sequence[str]]) -> Iterable[Iterable[tuple[str, str]]]:
-    by_name = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, ("",))
+def _combinations(by_name: Mapping[str, Sequence[str]]) -> Iterable[Iterable[tuple[str, str]]]:
     return [list(zip(by_name, versions, strict=True)) for versions in product(*by_name.values())]

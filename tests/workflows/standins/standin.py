@@ -106,4 +106,22 @@ def download() -> None:
             shutil.copytree(artifact, Path(INPUTS["path"], artifact.name), dirs_exist_ok=True)
 
 
-{"python": python, "restore": restore, "save": save, "upload": upload, "download": download}[sys.argv[1]]()
+def site() -> None:
+    INPUTS["name"], INPUTS["if-no-files-found"] = "github-pages", "error"
+    upload()
+
+
+def deploy() -> None:
+    shutil.copytree(STORE / "artifacts" / os.environ["GITHUB_RUN_ID"] / "github-pages", STORE / "pages")
+    put("page_url", "https://somebody.github.io/consumer/")
+
+
+{
+    "python": python,
+    "restore": restore,
+    "save": save,
+    "upload": upload,
+    "download": download,
+    "site": site,
+    "deploy": deploy,
+}[sys.argv[1]]()

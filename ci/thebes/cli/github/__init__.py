@@ -16,6 +16,7 @@ COMMANDS = {
     "decide": "Merge, judge and report what the jobs left.",
     "background": "Run the long suites again and again, until a budget of time is spent.",
     "comment": "Tell the verdict of another workflow run on its pull request.",
+    "label": "Label a pull request by the files that it changes.",
 }
 
 

@@ -1,6 +1,5 @@
 """`thebes github comment`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from thebes.cli.text import say
 from thebes.codec import read_verdict
 from thebes.errors import InputError
 from thebes.github.comment import markdown, pull_request, put
-from thebes.github.event import LIMIT
+from thebes.github.event import read_document
 from thebes.github.rest import Rest
 
 from . import variables
@@ -22,12 +21,9 @@ from . import variables
 def comment(report: Path) -> None:
     """Write the verdict in DIR as a comment on the pull request of the workflow run in the event, or update it."""
     environment = variables()
-    path = Path(environment.get("GITHUB_EVENT_PATH", ""))
-    try:
-        with path.open("rb") as file:
-            run = json.loads(file.read(LIMIT))["workflow_run"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"GITHUB_EVENT_PATH {path}: not the event of a workflow_run: {error}") from None
+    run = read_document(environment).get("workflow_run")
+    if not isinstance(run, dict):
+        raise InputError(f"GITHUB_EVENT_PATH {environment['GITHUB_EVENT_PATH']}: not the event of a workflow_run")
     rest = Rest(environment)
     verdict = read_verdict(report / VERDICT)
     number = pull_request(rest, run)

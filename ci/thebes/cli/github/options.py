@@ -10,7 +10,7 @@ from thebes.cli import options
 from thebes.cli.past import open_history
 from thebes.cli.text import clean, say
 from thebes.cli.workspace import Workspace
-from thebes.config import python
+from thebes.config import python, service_version
 from thebes.errors import InputError
 from thebes.model import GATES
 
@@ -37,6 +37,18 @@ def _arguments(_context: click.Context, _parameter: click.Parameter, value: str 
         raise InputError(f"pytest-args: {value!r}: {error}") from None
 
 
+def _services(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dict[str, tuple[str, ...]]:
+    """Versions by service, from words such as `postgres=16,18`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in (value or "").split():
+        name, _, text = word.partition("=")
+        versions = tuple(version for version in text.split(",") if version)
+        if not name or not versions or name in found or len(set(versions)) < len(versions):
+            raise InputError(f"services: {word!r}: expected a service once, with its versions, as in postgres=16,18")
+        found[name] = tuple(service_version(version, f"services: {name}") for version in versions)
+    return found
+
+
 def _percent(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
     return value or None  # 0 asks for nothing
 
@@ -44,6 +56,13 @@ def _percent(_context: click.Context, _parameter: click.Parameter, value: float 
 gates = click.option("--gates", envvar="THEBES_GATES", callback=_gates, metavar="WORDS", help="Only these gates.")
 pythons = click.option(
     "--python", "pythons", envvar="THEBES_PYTHON", callback=_pythons, metavar="WORDS", help="For these Pythons."
+)
+services = click.option(
+    "--services",
+    envvar="THEBES_SERVICES",
+    callback=_services,
+    metavar="WORDS",
+    help="Versions of services over the configured ones, as in postgres=16,18.",
 )
 pytest_arguments = click.option(
     "--pytest-args", "arguments", envvar="THEBES_PYTEST_ARGS", callback=_arguments, help="Further pytest arguments."

@@ -26,6 +26,7 @@ from . import options, variables
 @click.command("plan")
 @options.gates
 @options.pythons
+@options.services
 @options.pytest_arguments
 @options.coverage
 @click.option("--shards", envvar="THEBES_SHARDS", type=click.IntRange(0, 256), help="Shards of each suite; 0: target.")
@@ -40,6 +41,7 @@ from . import options, variables
 def plan(
     gates: tuple[str, ...],
     pythons: tuple[str, ...],
+    services: dict[str, tuple[str, ...]],
     arguments: tuple[str, ...],
     coverage: float | None,
     shards: int | None,
@@ -62,6 +64,7 @@ def plan(
         shards=shards or None,
         target=seconds(target, "target") if target else None,
         pythons=pythons,
+        services=services,
         skips=_skips(workspace, event, drafts=drafts, docs=docs_only.split()),
     )
     runs = past_runs(workspace, options.cached(workspace, history_url, variables()))
