@@ -113,6 +113,7 @@ class Profile(Section, frozen=True, kw_only=True):
     memory_limit: str | None = None
     measure_memory: bool | None = None
     isolate: Literal["module", "test"] | None = None
+    leaks: Leaks | None = None
     coverage: bool | None = None
     foreground: bool | None = None
     times: bool | None = None
