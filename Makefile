@@ -6,7 +6,7 @@ AGENT_MEMORY := tests/workloads/agent_memory
 PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-docker test-memory services-images test-hosts test-workflows test-long lint bench lock \
+.PHONY: help run test test-browser test-disk test-docker test-memory services-images test-hosts test-workflows test-long lint bench lock \
 	formats ci-environment clean
 
 help: ## List the targets
@@ -27,6 +27,7 @@ test-browser: .venv/ready ## Look at the report in headless Chromium (installs i
 
 test-hosts: ## Provision a systemd container and run jobs on it (root; installs Docker on Debian)
 	$(MAKE) --directory runner-setup test-hosts
+	$(MAKE) test-disk
 	$(MAKE) test-docker
 	$(MAKE) test-memory
 	@echo "test tier: hosts"
@@ -35,7 +36,11 @@ test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow an
 	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)
 	@echo "test tier: workflows"
 
-test-docker: .venv/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
+test-disk: .venv/ready ## Fill the disk of a server (root, to mount a small one)
+	$(BIN)/python -m pytest -q tests/hosts/test_services_disk.py
+	@echo "test tier: disk"
+
+test-docker: .venv/ready .venv-agent-memory/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
 	$(BIN)/python -m pytest -q tests/hosts/test_services_docker.py
 	@echo "test tier: docker"
 

@@ -263,7 +263,7 @@ def _refuse_values(config: Config, where: str) -> None:
     _refuse_projects(config.projects, f"{where}.projects")
     for name, profile in config.profiles.items():
         _refuse_profile(name, profile, f"{where}.profiles.{name}")
-    speed_limits(config)
+    speed_limits(config, where)
 
 
 def _refuse_profile(name: str, profile: Profile, where: str) -> None:
@@ -294,12 +294,12 @@ def _refuse_profile(name: str, profile: Profile, where: str) -> None:
             check(text, f"{where}.{key}")
 
 
-def speed_limits(config: Config) -> tuple[float, float]:
+def speed_limits(config: Config, where: str = "tool.thebes") -> tuple[float, float]:
     """From so many seconds on a test is medium, and slow."""
-    medium, slow = (seconds(text, "tool.thebes.speed-classes") for text in config.speed_classes)
+    medium, slow = (seconds(text, f"{where}.speed-classes") for text in config.speed_classes)
     if medium >= slow:
         raise InputError(
-            f"tool.thebes.speed-classes: {config.speed_classes[0]!r} is not less than {config.speed_classes[1]!r};"
+            f"{where}.speed-classes: {config.speed_classes[0]!r} is not less than {config.speed_classes[1]!r};"
             " expected where medium begins, then where slow begins"
         )
     return medium, slow

@@ -372,6 +372,18 @@ class Finding(Line, frozen=True, tag="finding", kw_only=True):
     text: str
 
 
+class Benchmark(Line, frozen=True, tag="benchmark", kw_only=True):
+    """What pytest-benchmark measured in a test, in seconds a call."""
+
+    id: str
+    group: str
+    minimum: float
+    median: float
+    mean: float
+    deviation: float
+    rounds: int
+
+
 class Finish(Line, frozen=True, tag="finish", kw_only=True):
     """pytest came to its own end: its exit status, how many tests it selected and why it stopped early."""
 
@@ -417,6 +429,7 @@ RecordLine = (
     | Resume
     | Sample
     | Finding
+    | Benchmark
     | Finish
     | Output
     | Closing

@@ -64,6 +64,7 @@ REASONS = {
     "results-broken": Meaning(INVALID, "{n} file{s} of results can't be trusted"),
     "service-missing": Meaning(INVALID, "{n} service{s} that nothing here can serve"),
     "service-failed": Meaning(INVALID, "{n} service{s} did not start"),
+    "service-full": Meaning(INVALID, "{n} service{s} had no space left on {their} disk"),
     "service-died": Meaning(INVALID, "{n} service{s} died while tests ran"),
     "check-died": Meaning(INVALID, "{n} check{s} ended by a signal"),
     "nothing-selected": Meaning(INVALID, "nothing was selected"),

@@ -188,6 +188,7 @@ def _merge_task(
     store.files(task, facts, proof)
     if not plan.collect:
         store.tests(task, facts, proof, older)
+        store.measured(task, facts)
     store.decided_phases(task.id, facts.header.attempt, {test: len(ends) + 1 for test, ends in facts.earlier.items()})
     problems = list(proof.problems)
     for number, place in newest_first:

@@ -13,6 +13,7 @@ import msgspec
 from thebes.codec import UNDECODABLE, decode_line
 from thebes.model import (
     FORMAT,
+    Benchmark,
     Closing,
     Collected,
     Crash,
@@ -112,6 +113,7 @@ class Facts:
     crashes: list[Crash] = field(default_factory=list)
     limited: set[str] = field(default_factory=set)
     limits: dict[str, Limit] = field(default_factory=dict)
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     leaking: set[str] = field(default_factory=set)
     died: bool = False
     done: int = 0
@@ -221,6 +223,8 @@ def _rest(facts: Facts, line: object, names: dict[str, str]) -> None:
         case Limit():
             facts.limits[names.get(line.id, line.id)] = line
             facts.limited.add(line.worker)
+        case Benchmark():
+            facts.benchmarks[line.id] = line  # of several attempts the last
         case Crash():
             _crash(facts, msgspec.structs.replace(line, id=names.get(line.id, line.id)))
         case _:

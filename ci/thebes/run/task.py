@@ -137,6 +137,8 @@ def _run(work: _Work) -> End:
             for server in up.servers.values():
                 record.put("note", code="service-used", text=str(server))
             end = run(work, environment | up.environment)
+            for text in up.full():
+                record.put("note", code="service-full", text=bounded(text, TAIL))
             for text in up.died():
                 record.put("note", code="service-died", text=bounded(text, TAIL))
             return end

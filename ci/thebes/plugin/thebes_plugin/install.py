@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .__main__ import allow_tracing
+from .benchmarks import PEER, Benchmarks
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
@@ -48,6 +49,8 @@ def install(config: pytest.Config, path: str) -> None:
     if runs_tests:
         if shard.measure_memory:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
+        if config.pluginmanager.hasplugin(PEER):
+            config.pluginmanager.register(Benchmarks(config, record), "thebes-benchmarks")
         if shard.leaks:
             from .leaks import LeakFinder  # noqa: PLC0415  (only where it is asked for)
 

@@ -134,7 +134,7 @@ class Recorder:
             if when == "teardown":
                 self._end(report, attempt)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
     def _take_unusual(self, report: pytest.TestReport, attempt: Attempt) -> bool:
         """Anything but a plain pass. True: nothing is left to do for this report."""
@@ -228,7 +228,7 @@ class Recorder:
         try:
             self.record.flush()  # there is no further test
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
         yield
         controller = self.config.pluginmanager.get_plugin("dsession")
         stopped = session.shouldfail or session.shouldstop or (controller.shouldstop if controller else False) or None
@@ -243,10 +243,11 @@ class Recorder:
         try:
             self.record.put(kind, **fields)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
 
-def _give_up(error: RecordError) -> None:
+def give_up(error: RecordError) -> None:
+    """Without its record a shard proves nothing: end the session."""
     pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
 
 
