@@ -42,6 +42,8 @@ def some_run() -> Run:
     for number in range(6):
         run.test(f"tests/test_grows.py::test_{number}", memory=((300 + number) << 20, 3 << 20))
         run.test(f"tests/test_keeps.py::test_{number}", memory=(90 << 20, (70 << 20) * (number == 2)))
+    for number, left in enumerate(("thread consumer, a daemon", "temporary file /tmp/" + "long" * 60)):
+        run.add("leak", SUITE, f"tests/test_keeps.py::test_{number}", TASK, 1, "thread", left, 0)
     return run
 
 
@@ -169,6 +171,7 @@ def test_everything_works_by_keyboard(report: Reports) -> None:
         ("memory", "56 MiB"),
         ("memory", "Left behindTestGrowthtests/test_keeps.py::test_2 unit-py3.1270 MiB"),
         ("memory", "tests/test_grows.py18 MiB6 of 6"),
+        ("memory", "LeaksTestWhat it lefttests/test_keeps.py::test_0 unit-py3.12thread consumer, a daemon"),
     ],
 )
 @pytest.mark.parametrize("width", [390, 1280])
