@@ -327,6 +327,17 @@ class Limit(Line, frozen=True, tag="limit", kw_only=True):
     worker: str = ""
 
 
+class Leak(Line, frozen=True, tag="leak", kw_only=True):
+    """A test left something behind: `what` is thread, task, loop, process, descriptor, socket, file, variable or
+    folder. `fails`: that makes the test an error, whatever its end says."""
+
+    id: str
+    what: str
+    text: str
+    worker: str = ""
+    fails: bool = False
+
+
 class Crash(Line, frozen=True, tag="crash", kw_only=True):
     """A process died. `id` is the test that it was running; empty: none, also where `worker` tells which one died."""
 
@@ -413,6 +424,7 @@ RecordLine = (
     | Phase
     | End
     | Limit
+    | Leak
     | Crash
     | Resume
     | Sample

@@ -208,4 +208,5 @@ def _sinks(store: Store, task: Task, number: int) -> Sinks:
         phase=lambda test, attempt, line: store.phase(task.suite, task.id, number, test, attempt, line),
         finding=lambda line: store.finding(task.id, line),
         sample=lambda line: store.sample(task.id, line),
+        leak=lambda test, line: store.leak(task.suite, task.id, number, test, line),
     )

@@ -11,7 +11,7 @@ import msgspec
 
 from thebes.errors import EvidenceError, FormatError
 from thebes.foreign import Benchmark, Case
-from thebes.model import FORMAT, Finding, Phase, Plan, Sample, Task
+from thebes.model import FORMAT, Finding, Leak, Phase, Plan, Sample, Task
 from thebes.model import Benchmark as BenchmarkLine
 
 from .covering import Figures
@@ -247,6 +247,9 @@ class Store:
 
     def sample(self, task: str, line: Sample) -> None:
         self._many("sample", 5, [(task, line.worker, line.at, line.memory, line.cpu)])
+
+    def leak(self, suite: str, task: str, attempt: int, test: str, line: Leak) -> None:
+        self._many("leak", 7, [(suite, test, task, attempt, line.what, line.text, line.fails)])
 
     def problems(self, problems: Iterable[Problem], gate: str | None, suite: str | None) -> None:
         rows = ((p.code, gate, suite, p.task, p.subject, p.text) for p in problems)

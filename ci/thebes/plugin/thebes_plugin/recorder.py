@@ -223,15 +223,13 @@ class Recorder:
     def pytest_internalerror(self, excrepr: Any) -> None:
         self._put("note", code="internal-error", text=bounded(str(excrepr)))
 
-    @pytest.hookimpl(tryfirst=True, specname="pytest_sessionfinish")
-    def no_further_test(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
         try:
-            self.record.flush()
+            self.record.flush()  # there is no further test
         except RecordError as error:
             give_up(error)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        yield
         controller = self.config.pluginmanager.get_plugin("dsession")
         stopped = session.shouldfail or session.shouldstop or (controller.shouldstop if controller else False) or None
         self._put(
