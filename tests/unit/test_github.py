@@ -198,19 +198,20 @@ PYPROJECT = {"project": {"optional-dependencies": {"test": [], "docs": []}}, "de
         (["uv.lock", "pyproject.toml"], PYPROJECT, "uv", "uv sync --frozen --all-extras --all-groups"),
         (["poetry.lock"], {}, "poetry", "poetry install --no-interaction --all-extras --all-groups"),
         (["pdm.lock"], {}, "pdm", "pdm sync --group :all"),
-        (["pyproject.toml"], PYPROJECT, "pip", "python -m pip install --group dev --editable .[test]"),
+        (["pyproject.toml"], PYPROJECT, "pip", "python -m pip install --group dev --editable .[test] pytest"),
         (
             ["requirements/dev.txt", "requirements/docs.txt"],
             {},
             "pip",
-            "python -m pip install --requirement requirements/dev.txt",
+            "python -m pip install --requirement requirements/dev.txt pytest",
         ),
         (
             ["requirements-test.txt", "setup.py"],
             {},
             "pip",
-            "python -m pip install --requirement requirements-test.txt --editable .",
+            "python -m pip install --requirement requirements-test.txt --editable . pytest",
         ),
+        (["pyproject.toml"], {"project": {"name": "x"}}, "pip", "python -m pip install --editable . pytest"),
         (["README.md"], {}, "pip", "python -m pip install pytest"),
     ],
 )

@@ -61,7 +61,8 @@ def _locked(tool: str) -> tuple[str, ...]:
 
 
 def _arguments(relevant: Sequence[str], files: Sequence[str], pyproject: Mapping[str, Any]) -> Iterable[str]:
-    """What pip is asked for: files of requirements, the project itself with its extra for tests, else pytest."""
+    """What pip is asked for: files of requirements, groups, the project itself with its extra for tests. And pytest,
+    which some leave to tox or hatch: whoever asks for a version of it gets that."""
     wanted: list[str] = []
     for file in relevant:
         if file.endswith(".txt"):
@@ -73,7 +74,7 @@ def _arguments(relevant: Sequence[str], files: Sequence[str], pyproject: Mapping
         extras = _table(_table(pyproject.get("project")).get("optional-dependencies"))
         found = [name for name in EXTRAS if name in extras]
         wanted += ["--editable", f".[{','.join(found)}]" if found else "."]
-    return wanted if wanted and any(word != "." for word in wanted) else [*wanted, "pytest"]
+    return [*wanted, "pytest"]
 
 
 def pythons(given: str, configured: Sequence[str], version_file: str, pyproject: Mapping[str, Any]) -> tuple[str, ...]:
