@@ -31,7 +31,9 @@ services:
 CONTAINERS = """
 import os, signal, urllib.request
 from testcontainers.core.container import DockerContainer
-web = DockerContainer("thebes-small").with_command("httpd -f -p 80 -h /bin").with_exposed_ports(80).start()
+from testcontainers.core.wait_strategies import HttpWaitStrategy
+web = DockerContainer("thebes-small").with_command("httpd -f -p 80 -h /bin").with_exposed_ports(80)
+web.waiting_for(HttpWaitStrategy(80, "/busybox")).start()
 url = f"http://{web.get_container_host_ip()}:{web.get_exposed_port(80)}/busybox"
 print("served", len(urllib.request.urlopen(url, timeout=20).read()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
