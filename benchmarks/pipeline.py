@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # what runs workfl
 from support.project import Project
 from workflows import acting
 
-TESTS, FILES, ROUNDS = 2_000, 100, 1
+TESTS, FILES, ROUNDS = 2_000, 100, 3
 LIMIT = 15.0  # seconds
 TASK = "Run the task"
 CALLER = f"""
