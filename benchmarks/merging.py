@@ -20,8 +20,8 @@ RECORDS, TESTS, FILES = 64, 2000, 40
 FAILING = 0.02
 
 
-def make(folder: Path) -> Path:
-    """A plan and its records; returns the plan's path. The same numbers each time."""
+def make(folder: Path, tests: int = TESTS) -> Path:
+    """A plan and its records of so many tests each; returns the plan's path. The same numbers each time."""
     tasks = [
         Task(
             id=f"unit-py3.11-{index}of{RECORDS}",
@@ -47,17 +47,17 @@ def make(folder: Path) -> Path:
     for task in tasks:
         target = folder / "records" / f"thebes-{task.id}-a1"
         target.mkdir(parents=True)
-        (target / "record.jsonl").write_text("".join(_record(plan, task, chance)), "utf-8")
-        (target / "junit.xml").write_text(_junit(task), "utf-8")
+        (target / "record.jsonl").write_text("".join(_record(plan, task, chance, tests // FILES)), "utf-8")
+        (target / "junit.xml").write_text(_junit(task, tests // FILES), "utf-8")
     return folder / "plan.json"
 
 
-def _record(plan: Plan, task: Task, chance: random.Random) -> list[str]:
+def _record(plan: Plan, task: Task, chance: random.Random, each: int) -> list[str]:
     lines: list[dict[str, object]] = [
         {"kind": "header", "schema": 1, "plan": plan.digest, "task": task.id, "attempt": 1, "commit": "", "at": 1.0},
         {"kind": "session", "python": "3.11.7", "pytest": "9.2.0", "rootdir": "/r", "inipath": None, "plugins": {}},
     ]
-    names = [_name(n) for n in range(TESTS // FILES)]
+    names = [_name(n) for n in range(each)]
     lines += [{"kind": "collected", "file": piece.file, "ids": names, "own": None} for piece in task.pieces]
     for piece in task.pieces:
         for name in names:
@@ -68,7 +68,7 @@ def _record(plan: Plan, task: Task, chance: random.Random) -> list[str]:
                 lines.append(_phase(test, piece.file, chance))
             outcome = "failed" if failed else "passed"
             lines.append({"kind": "end", "id": test, "outcome": outcome, "durations": [0.001, 0.01, 0.001], "at": 2.0})
-    lines.append({"kind": "finish", "exit": 1, "selected": TESTS, "stopped": None})
+    lines.append({"kind": "finish", "exit": 1, "selected": each * FILES, "stopped": None})
     lines.append(
         {"kind": "closing", "exit": 1, "signal": None, "stopped": None, "lines": len(lines), "at": 9.0, "seconds": 8.0}
     )
@@ -94,13 +94,13 @@ def _phase(test: str, file: str, chance: random.Random) -> dict[str, object]:
     }
 
 
-def _junit(task: Task) -> str:
+def _junit(task: Task, each: int) -> str:
     cases = "".join(
         f'<testcase classname="{piece.file}" name="{_name(n)}" time="0.012"/>\n'
         for piece in task.pieces
-        for n in range(TESTS // FILES)
+        for n in range(each)
     )
-    return f'<testsuites><testsuite name="pytest" tests="{TESTS}">\n{cases}</testsuite></testsuites>'
+    return f'<testsuites><testsuite name="pytest" tests="{each * FILES}">\n{cases}</testsuite></testsuites>'
 
 
 def main() -> None:

@@ -39,10 +39,16 @@ def make(folder: Path) -> None:
         "test_limit": None,
         "memory_limit": None,
         "measure_memory": False,
+        "leaks": None,
         "done": [],
         "finished": [],
         "broken": {},
+        "part": None,
         "only": None,
+        "default_limit": None,
+        "narrowed": False,
+        "collect": False,
+        "speeds": None,
         "one": False,
         "failed_before": 0,
         "index": 0,
@@ -52,6 +58,8 @@ def make(folder: Path) -> None:
         "cut": {},
     }
     (folder / "shard.json").write_text(json.dumps(instructions), "utf-8")
+    (folder / "leaks.json").write_text(json.dumps(instructions | {"leaks": "report"}), "utf-8")
+    (folder / "memory.json").write_text(json.dumps(instructions | {"measure_memory": True}), "utf-8")
 
 
 def main() -> None:
@@ -66,6 +74,8 @@ def main() -> None:
         commands = {
             "bare": bare,
             "thebes": [*shard, f"--thebes-shard={folder / 'shard.json'}"],
+            "  with leaks": [*shard, f"--thebes-shard={folder / 'leaks.json'}"],
+            "  with memory": [*shard, f"--thebes-shard={folder / 'memory.json'}"],
             "junitxml": [*bare, f"--junitxml={folder / 'junit.xml'}"],
             "reportlog": [*bare, f"--report-log={folder / 'report.jsonl'}"],
         }
@@ -77,8 +87,8 @@ def main() -> None:
         base = min(cpu["bare"])
         added = {name: (min(values) - base) / TESTS * 1e6 for name, values in cpu.items()}
         print(f"{TESTS:,} empty tests, minimum of {launches} interleaved launches; bare pytest {base:.2f} s of CPU\n")
-        for name in ("thebes", "junitxml", "reportlog"):
-            print(f"{name:12} {added[name]:6.1f} µs a test   {added[name] / added['reportlog']:5.2f} × reportlog")
+        for name in list(commands)[1:]:
+            print(f"{name:13} {added[name]:6.1f} µs a test   {added[name] / added['reportlog']:5.2f} × reportlog")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Publishing: a run of 128,000 tests → junit.xml, summary and page; the page in Chromium; foreign JUnit XML.
 
-Usage: python benchmarks/publishing.py [TESTS] [--keep FOLDER] [--launches N] [--allure COMMAND]
+Usage: python benchmarks/publishing.py [TESTS] [--keep FOLDER] [--launches N] [--allure COMMAND] [--playwright COMMAND]
 
-COMMAND is Allure's command line (npm `allure`, or allure-commandline); it makes its page of the same tests' JUnit XML.
+The commands are those of npm's `allure` and `@playwright/test`. Allure makes its page of the same tests' JUnit XML;
+Playwright merges blob reports of the same number of tests, beside our merging of records.
 """
 
 import argparse
 import datetime as dt
+import os
 import random
 import shlex
 import shutil
@@ -18,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import process_time
 
+import _blobs
+import merging
 import msgspec
 from _measure import measure, table
 from playwright.sync_api import Browser, sync_playwright
@@ -135,6 +139,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="leave run.db and the reports in this folder")
     parser.add_argument("--launches", type=int, default=3)
     parser.add_argument("--allure", default="", help="the command to run beside, if it is there")
+    parser.add_argument("--playwright", default="", help="the same for its merge-reports")
     parser.add_argument("--step", choices=STEPS, help="only this, on what the steps before left")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -147,8 +152,9 @@ def main() -> None:
         # Each step in a process of its own: the kernel counts a parent's memory to its children's.
         command = [sys.executable, __file__, str(options.tests), "--keep", str(folder)]
         command += ["--launches", str(options.launches), "--allure", options.allure]
+        command += ["--playwright", options.playwright]
         for step in STEPS:
-            if step != "allure" or options.allure:
+            if step not in {"allure", "playwright"} or getattr(options, step):
                 subprocess.run([*command, "--step", step], check=True)
 
 
@@ -238,6 +244,29 @@ def _allure(folder: Path, options: argparse.Namespace) -> None:
     print(f"page: {page / 1e6:.1f} MB in one file; Allure: {sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files")
 
 
+def _playwright(folder: Path, options: argparse.Namespace) -> None:
+    """Its merge of blob reports into a page, beside our merge, judge and publish of records of the same tests."""
+    work = folder / "playwright"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    plan = merging.make(work, options.tests // merging.RECORDS)
+    _blobs.write(sorted(work.glob("records/*/record.jsonl")), work / "blobs")
+    thebes = Path(sys.executable).with_name("thebes")
+    ours = (
+        f"{thebes} merge records --plan {plan} --out run; {thebes} judge run; {thebes} publish run --html report.html"
+    )
+    theirs = [*shlex.split(options.playwright), "merge-reports", "--reporter", "html", "blobs"]
+    quiet = {**os.environ, "PLAYWRIGHT_HTML_OPEN": "never"}
+    usages = {
+        "thebes merge, judge, publish": [measure(["sh", "-c", ours], folder=str(work))],
+        "playwright merge-reports": [measure(theirs, quiet, str(work))],
+    }
+    table(usages, "playwright merge-reports")
+    sizes = [path.stat().st_size for path in (work / "playwright-report").rglob("*") if path.is_file()]
+    page = (work / "report.html").stat().st_size
+    print(f"page: {page / 1e6:.1f} MB in one file; Playwright: {sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files")
+
+
 STEPS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "make": _make,
     "publish": _publish,
@@ -245,6 +274,7 @@ STEPS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "inflate": _inflate,
     "read": _read_foreign,
     "allure": _allure,
+    "playwright": _playwright,
 }
 SEARCH = """(text) => new Promise((done) => {
   const began = performance.now();

@@ -1,9 +1,9 @@
-"""A suite of 1,000 tests, of which 10 crash their process, 10 never end and 10 take 800 MiB.
+"""A suite of 1,000 tests, of which 10 crash their process or eat memory, 10 never end and 10 leave something behind.
 
 Usage: python benchmarks/torture.py [--limit SECONDS] [--give-up SECONDS] [--only NAME]…. `thebes run` with a limit of
 that many seconds and of 512 MiB, then pytest-xdist with pytest-timeout by its methods `signal` and `thread`, each with
 2 workers; a peer that has not ended when it is given up is killed. A test counts as named if something is said about
-it and no other test, and by its cause if that is a crash, the time or the memory.
+it and no other test, and by its cause if that is a crash, the time, the memory, or what it left.
 """
 
 import argparse
@@ -30,8 +30,8 @@ CRASHES = {
     "bus_error": "os.kill(os.getpid(), signal.SIGBUS)",
     "writes_anywhere": "ctypes.memset(8, 0, 8)",
     "dies_in_a_thread": "t = threading.Thread(target=lambda: ctypes.string_at(0)); t.start(); t.join()",
-    "illegal": "os.kill(os.getpid(), signal.SIGILL)",
 }
+EATER = "eats", "kept = [bytearray(4 << 20) for _ in range(200)]"
 HANGS = {
     "loop": "while True: pass",
     "lock": "a = threading.Lock(); a.acquire(); a.acquire()",
@@ -44,28 +44,48 @@ HANGS = {
     "regex": "re.match('(a|a)*b', 'a' * 60)",
     "swallows": "while True:\n        try: threading.Event().wait()\n        except BaseException: pass",
 }
-EATERS = {f"eats_{number}": "kept = [bytearray(4 << 20) for _ in range(200)]" for number in range(10)}
-HEAD = "import asyncio, ctypes, os, queue, re, signal, socket, subprocess, sys, threading\n"
+# What each leaves, in the words of the record.
+LEAKS = {
+    "thread": "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "task": "KEPT.append(LOOP.create_task(asyncio.sleep(3600)))",
+    "loop": "KEPT.append(asyncio.new_event_loop())",
+    "process": "subprocess.Popen([sys.executable, '-c', 'import threading; threading.Event().wait()'])",
+    "descriptor": "os.open(__file__, os.O_RDONLY)",
+    "socket": "KEPT.append(socket.create_server(('127.0.0.1', 0)))",
+    "file": "os.close(tempfile.mkstemp()[0])",
+    "folder_of_files": "tempfile.mkdtemp()",
+    "variable": "os.environ['LEFT'] = '1'",
+    "folder": "os.chdir('/')",
+}
+HEAD = """import asyncio, ctypes, os, pytest, queue, re, signal, socket, subprocess, sys, tempfile, threading
+KEPT = []
+"""
+LOOP = "LOOP = asyncio.new_event_loop()\n"
 TESTS, FILES, PASSING = 1000, 100, 970
 SAID = re.compile(r"(PASSED|FAILED|ERROR) (\S+::\w+)")
 
 
-def make(folder: Path) -> dict[str, str]:
-    """Write the suite; returns the cause of each bad test by node id."""
+def make(folder: Path, files: int = FILES) -> dict[str, str]:
+    """Write the suite, ten tests a file, at least 30 files; returns the cause of each bad test by node id."""
     causes: dict[str, str] = {}
     bad = [
         *((name, body, "crash") for name, body in CRASHES.items()),
+        (*EATER, "memory"),
         *((name, body, "time") for name, body in HANGS.items()),
-        *((name, body, "memory") for name, body in EATERS.items()),
+        *((name, body, f"leak {name.partition('_of_')[2].removesuffix('s') or name}") for name, body in LEAKS.items()),
     ]
-    for number in range(FILES):
+    apart = files // len(bad)
+    for number in range(files):
         tests = [f"def test_{n}(): pass\n" for n in range(10)]
-        if number % 3 == 0 and bad and number < 90:
+        head = HEAD
+        if number % apart == 0 and bad:
             name, body, cause = bad.pop()
-            tests[5] = f"def test_{name}():\n    {body}\n"
+            head += LOOP * (name == "task")
+            limit = "@pytest.mark.timeout(60)\n" * (cause == "memory")  # or, on a busy machine, it is too slow
+            tests[5] = f"{limit}def test_{name}():\n    {body}\n"
             causes[f"test_{number:03}.py::test_{name}"] = cause
-        (folder / f"test_{number:03}.py").write_text(HEAD + "".join(tests), "utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+        (folder / f"test_{number:03}.py").write_text(head + "".join(tests), "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:randomly\nmarkers = timeout\n", "utf-8")
     return causes
 
 
@@ -73,12 +93,14 @@ def thebes(folder: Path, limit: float, give_up: float) -> tuple[dict[str, str], 
     """Outcomes, causes and seconds of our own run."""
     out = folder / "out"
     options = ["--shards", "1", "--workers", "2", "--test-limit", f"{limit:g}s", "--memory-limit", "512MiB"]
+    options += ["--leaks", "fail"]
     command = [sys.executable, "-m", "thebes", "run", "--out", str(out), *options]
     took, _ = timed([*command, "--interpreter", sys.executable, "--", "-p", "no:timeout"], folder, give_up)
     with closing(sqlite3.connect(out / "run.db")) as db:
         outcomes = dict(db.execute("SELECT id, outcome FROM test").fetchall())
         messages = dict(db.execute("SELECT id, message FROM phase WHERE decides").fetchall())
-    return outcomes, {test: _cause(message) for test, message in messages.items()}, took
+        left = dict(db.execute("SELECT id, 'leak ' || what FROM leak").fetchall())
+    return outcomes, {test: _cause(message) for test, message in messages.items()} | left, took
 
 
 def _cause(message: str) -> str:
@@ -101,9 +123,15 @@ def peer(folder: Path, limit: float, give_up: float, method: str) -> tuple[dict[
 def timed(command: list[str], folder: Path, give_up: float) -> tuple[float, str]:
     """Seconds, and what was printed; killed with all it started after `give_up` seconds."""
     began = time.perf_counter()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=os.environ
+            command,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=clean | {"TMPDIR": str(folder)},
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(give_up)
@@ -120,7 +148,7 @@ def main() -> None:
     parser.add_argument("--give-up", type=float, default=300.0)
     parser.add_argument("--only", action="append", choices=["thebes", "signal", "thread"])
     given = parser.parse_args()
-    print(f"{TESTS:,} tests, {PASSING} of them pass; 10 crash, 10 hang, 10 eat memory; limit {given.limit:g} s\n")
+    print(f"{TESTS:,} tests, {PASSING} of them pass; 10 crash, 10 hang, 10 leak; limit {given.limit:g} s\n")
     for name in given.only or ("thebes", "signal", "thread"):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch).resolve()

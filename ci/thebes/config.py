@@ -21,6 +21,7 @@ SIZES = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
 SHIPPED = ("postgres", "redis")
 LABEL = 50  # characters of a label that GitHub takes
 SOURCES = ("url", "path", "docker", "embedded")
+Leaks = Literal["none", "report", "fail"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -32,8 +33,8 @@ T = TypeVar("T", bound=Section)
 
 class GateConfig(Section, frozen=True, kw_only=True):
     """One gate. `paths` are folders or files it claims; `marker` narrows what runs; `checks` are commands;
-    `test_limit` wins over the project's. `services`: names, or versions by name; each combination of versions is a
-    suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
+    `test_limit` and `leaks` win over the project's. `services`: names, or versions by name; each combination of
+    versions is a suite of its own. `changes`: globs of files; a change of none of them skips the gate."""
 
     paths: tuple[str, ...] = ()
     marker: str | None = None
@@ -42,6 +43,7 @@ class GateConfig(Section, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     test_limit: str | None = None
+    leaks: Leaks | None = None
     services: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
 
@@ -138,6 +140,7 @@ class Config(Section, frozen=True, kw_only=True):
     task_memory_limit: str | None = None
     measure_memory: bool = False
     isolate: Literal["module", "test"] | None = None
+    leaks: Leaks | None = None
     speed_classes: tuple[str, str] = ("100ms", "1s")
     profiles: dict[str, Profile] = {}
     required_gates: tuple[str, ...] = ()
@@ -259,7 +262,7 @@ def _refuse_values(config: Config, where: str) -> None:
     _refuse_projects(config.projects, f"{where}.projects")
     for name, profile in config.profiles.items():
         _refuse_profile(name, profile, f"{where}.profiles.{name}")
-    speed_limits(config)
+    speed_limits(config, where)
 
 
 def _refuse_profile(name: str, profile: Profile, where: str) -> None:
@@ -290,12 +293,12 @@ def _refuse_profile(name: str, profile: Profile, where: str) -> None:
             check(text, f"{where}.{key}")
 
 
-def speed_limits(config: Config) -> tuple[float, float]:
+def speed_limits(config: Config, where: str = "tool.thebes") -> tuple[float, float]:
     """From so many seconds on a test is medium, and slow."""
-    medium, slow = (seconds(text, "tool.thebes.speed-classes") for text in config.speed_classes)
+    medium, slow = (seconds(text, f"{where}.speed-classes") for text in config.speed_classes)
     if medium >= slow:
         raise InputError(
-            f"tool.thebes.speed-classes: {config.speed_classes[0]!r} is not less than {config.speed_classes[1]!r};"
+            f"{where}.speed-classes: {config.speed_classes[0]!r} is not less than {config.speed_classes[1]!r};"
             " expected where medium begins, then where slow begins"
         )
     return medium, slow

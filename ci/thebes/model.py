@@ -327,6 +327,17 @@ class Limit(Line, frozen=True, tag="limit", kw_only=True):
     worker: str = ""
 
 
+class Leak(Line, frozen=True, tag="leak", kw_only=True):
+    """A test left something behind: `what` is thread, task, loop, process, descriptor, socket, file, variable or
+    folder. `fails`: that makes the test an error, whatever its end says."""
+
+    id: str
+    what: str
+    text: str
+    worker: str = ""
+    fails: bool = False
+
+
 class Crash(Line, frozen=True, tag="crash", kw_only=True):
     """A process died. `id` is the test that it was running; empty: none, also where `worker` tells which one died."""
 
@@ -359,6 +370,18 @@ class Finding(Line, frozen=True, tag="finding", kw_only=True):
     rule: str
     severity: str
     text: str
+
+
+class Benchmark(Line, frozen=True, tag="benchmark", kw_only=True):
+    """What pytest-benchmark measured in a test, in seconds a call."""
+
+    id: str
+    group: str
+    minimum: float
+    median: float
+    mean: float
+    deviation: float
+    rounds: int
 
 
 class Finish(Line, frozen=True, tag="finish", kw_only=True):
@@ -401,10 +424,12 @@ RecordLine = (
     | Phase
     | End
     | Limit
+    | Leak
     | Crash
     | Resume
     | Sample
     | Finding
+    | Benchmark
     | Finish
     | Output
     | Closing

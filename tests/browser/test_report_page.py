@@ -348,6 +348,21 @@ def test_coverage_leads_from_the_total_to_the_line(report: Reports) -> None:
     expect(page.locator("#status")).to_contain_text("2 sources")
 
 
+def test_a_source_that_is_open_is_what_is_printed(report: Reports, tmp_path: Path) -> None:
+    tab = report(covered_run(), color_scheme="dark", viewport={"width": 600, "height": 800})
+    tab.open("#coverage?source=src/app/sign.py")
+    expect(tab.page.locator(".line.miss")).to_have_count(1)
+    tab.page.emulate_media(media="print", color_scheme="dark")
+    tab.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(tab.page.locator(".line.miss .text")).to_be_visible()
+    expect(tab.page.locator("#status")).to_contain_text("1 of 6 statements")
+    expect(tab.page.get_by_role("link", name="all sources")).not_to_be_visible()
+    light = tab.page.evaluate("getComputedStyle(document.querySelector('.line.miss')).backgroundColor")
+    assert light == "rgb(253, 232, 232)", "paper is light, whatever the screen is"
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 600
+    assert tab.page.pdf(path=tmp_path / "source.pdf").startswith(b"%PDF")
+
+
 @pytest.mark.parametrize("fragment", ["#coverage?source=nowhere.py", "#coverage?suite=nobody", "#coverage?line=9"])
 def test_a_link_into_coverage_that_is_gone_says_so(report: Reports, fragment: str) -> None:
     tab = report(covered_run())

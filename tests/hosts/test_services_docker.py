@@ -3,13 +3,15 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from support.project import Project
+from support.project import REPOSITORY, Project
 from support.waiting import eventually
 
 ENGINE = {name: os.environ[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG") if name in os.environ}
@@ -80,6 +82,31 @@ def test_postgres_redis_and_a_service_of_ones_own(with_services: Project) -> Non
     assert any(one.endswith("cache 7 (docker: redis:7)") for one in used)
     assert any("postgres 15." in one and "(docker: postgres:15)" in one for one in used)
     assert any("redis 7." in one and "(docker: redis:7)" in one for one in used)
+    assert not left()
+
+
+def test_the_reference_consumer_is_green_here_too(tmp_path: Path) -> None:
+    """The same suites as on a bare machine, on servers from Docker."""
+    source = REPOSITORY / "tests" / "workloads" / "agent_memory"
+    shutil.copytree(source, tmp_path / "c", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    consumer = Project(tmp_path / "c")
+    configured = (consumer.root / "pyproject.toml").read_text("utf-8")
+    for wanted, here in (
+        ('services = ["postgres"]', 'services = { postgres = ["15"] }'),
+        ('services = ["postgres", "redis"]', 'services = { postgres = ["15"], redis = ["7"] }'),
+    ):
+        assert wanted in configured
+        configured = configured.replace(wanted, here)
+    only = "".join(f'[tool.thebes.services.{name}]\nsources = ["docker"]\n' for name in ("postgres", "redis"))
+    (consumer.root / "pyproject.toml").write_text(f"{configured}\n{only}")
+    consumer.commit()
+    environment = ENGINE | {"VIRTUAL_ENV": str(REPOSITORY / ".venv-agent-memory")}
+    gates = [word for gate in ("database", "integration", "performance") for word in ("--gate", gate)]
+    done = consumer.run("--shards", "1", *gates, env=environment, timeout=900)
+    assert done.exit == 0, done.stdout + done.stderr
+    assert set(consumer.outcomes().values()) == {"passed"}
+    used = consumer.reasons()["service-used"]
+    assert len(used) == len([one for one in used if "(docker: " in one]) == 5
     assert not left()
 
 

@@ -45,6 +45,8 @@ def test_all_seven_gates_hold(consumer: Project) -> None:
         "no regression judgement"
     ]
     assert len([used for used in consumer.reasons()["service-used"] if "(embedded: " in used]) == 5
+    measured = [test for (test,) in consumer.query("SELECT id FROM benchmark ORDER BY id")]
+    assert measured == sorted(test for test in consumer.outcomes() if test.startswith("tests/performance/"))
     files = Counter(test.partition("::")[0] for test in consumer.outcomes())
     assert files["tests/integration/test_postgres.py"] >= 30
     assert files["tests/integration/test_redis.py"] >= 35

@@ -3,9 +3,9 @@
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from support.project import REPOSITORY, Project, Result
@@ -155,6 +155,49 @@ def test_a_module_that_names_nothing_is_invalid(project: Project) -> None:
     refused(project.run("--gate", "database"), "INVALID: --gate database: nothing is configured or found for it")
 
 
+LIMITED = {
+    "pyproject.toml": STRICT.replace("--strict-markers", '-n", "3", "--strict-markers')
+    + '[tool.thebes.gates.integration]\ntest-limit = "60s"\n',
+    "tests/unit/test_a.py": """
+        import time, pytest
+        def test_hangs(): time.sleep(600)
+        @pytest.mark.timeout(60)
+        def test_takes_its_time(): time.sleep(1.5)
+        def test_quick(): pass
+        """,
+    "tests/integration/test_i.py": """
+        import time, pytest
+        @pytest.mark.parametrize("n", range(4))
+        def test_waits(n): time.sleep(0.7 + n / 5)
+        """,
+}
+
+
+def test_gates_limits_and_processes(project: Project) -> None:
+    """The profiles unit, integration, ci and full; a default limit is for tests that have none, `--parallel` for all
+    processes together, whatever the project asks for."""
+    project.write(LIMITED)
+    ci = project.run("--profile", "ci", "--default-test-limit", "1s", "--parallel", "2")
+    assert ci.exit == 1, ci
+    assert gates(project) == {"unit", "integration"}
+    assert [test for test, outcome in project.outcomes().items() if outcome == "failed"] == [
+        "tests/unit/test_a.py::test_hangs"
+    ]
+    assert "limit 1 s" in project.query("SELECT message FROM phase")[0][0]
+    workers = project.query("SELECT DISTINCT worker FROM test WHERE file LIKE '%test_i.py' ORDER BY 1")
+    assert workers == [("gw0",), ("gw1",)]
+    unit = project.run("--profile", "unit", "--parallel", "1", "--", "-k", "quick")
+    assert unit.exit == 0, unit
+    assert project.query("SELECT id, worker FROM test") == [("tests/unit/test_a.py::test_quick", "")]
+    integration = project.run("--profile", "integration", "--", "-k", "waits and 0")
+    assert integration.exit == 0, integration
+    assert gates(project) == {"integration"}
+    full = project.run("--profile", "full", "--module", "test_a", "--", "-k", "quick")
+    assert full.exit == 0, full
+    assert project.query("SELECT peak > 0 FROM test") == [(1,)]
+    assert project.verdict()["gates"]["unit"]["coverage"] is not None
+
+
 def test_collection_is_proved_without_a_run(project: Project) -> None:
     project.write(
         {
@@ -216,9 +259,9 @@ def test_a_debugger_has_the_terminal_and_all_time_it_wants(project: Project) -> 
 
 
 def until(descriptor: int, wanted: bytes) -> bytes:
-    told, deadline = b"", time.monotonic() + 60
+    told = b""
     while wanted not in told:
-        assert time.monotonic() < deadline, told.decode()
+        assert select.select([descriptor], [], [], 120)[0], told.decode()
         told += os.read(descriptor, 4096)
     return told
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from support.project import Project
+from support.project import REPOSITORY, Project
 
+PYTHON = REPOSITORY / ".venv-agent-memory" / "bin" / "python"  # which has pytest-benchmark
 CASES = """<testsuites><testsuite name="web" tests="3" failures="{failures}">
 <testcase classname="login" name="shows the form" time="0.5" file="web/login.test.ts"/>
 <testcase classname="login" name="refuses &lt;b&gt;" time="0.1" file="web/login.test.ts">{failure}</testcase>
@@ -85,6 +86,44 @@ def test_what_a_check_leaves_is_merged_and_shown(kit: Project) -> None:
     assert rows == [("web/a.ts", 3, 2, 2, 1)]
     assert kit.query("SELECT gate, percent FROM coverage ORDER BY gate") == [("", 60.0), ("quality", 60.0)]
     assert kit.verdict()["gates"]["quality"]["counts"] == {"passed": 3, "flaky": 1}
+
+
+def test_what_pytest_benchmark_measures_needs_no_option(project: Project) -> None:
+    """Of every shard, also of one whose process died; and once where the shard leaves the same as a file."""
+    project.write(
+        {
+            "tests/test_speed.py": f"""
+            import json, os
+            def test_sort(benchmark):
+                benchmark.pedantic(sorted, args=([3, 1],), rounds=4)
+                with open(os.environ["THEBES_RESULTS"] + "/b.json", "w") as file:
+                    json.dump({BENCHMARKS!r}, file)
+            def test_raises(benchmark):
+                benchmark.pedantic(int, args=("x",), rounds=4)
+            """,
+            "tests/test_b.py": """
+            import os, pytest
+            @pytest.mark.benchmark(group="ends")
+            def test_first(benchmark):
+                benchmark.pedantic(sorted, args=([],), rounds=2)
+            def test_dies():
+                os._exit(3)
+            def test_last(benchmark):
+                benchmark.pedantic(sorted, args=([],), rounds=3)
+            """,
+        }
+    )
+    done = project.run("--shards", "2", env={"VIRTUAL_ENV": str(PYTHON.parents[1])})
+    assert done.exit == 1, done.stdout + done.stderr
+    assert codes(project)["test-failed"] == ["tests/test_speed.py::test_raises"]
+    assert codes(project)["test-crashed"] == ["tests/test_b.py::test_dies"]
+    found = project.query("SELECT id, grouped, rounds, minimum > 0 AND mean >= minimum FROM benchmark ORDER BY id")
+    assert found == [
+        ("tests/test_b.py::test_first", "ends", 2, 1),
+        ("tests/test_b.py::test_last", "", 3, 1),
+        ("tests/test_speed.py::test_sort", "", 4, 1),
+    ]
+    assert len({task for (task,) in project.query("SELECT task FROM benchmark")}) == 2
 
 
 def test_a_foreign_failure_is_a_failure(kit: Project) -> None:

@@ -275,6 +275,44 @@ def test_memory_limit(project: Project, workers: str) -> None:
     assert all(size > MIB for (size,) in project.query("SELECT memory FROM sample"))
 
 
+def test_memory_limit_of_all_workers_together(project: Project) -> None:
+    """None of them is over a limit of its own: the largest is ended."""
+    project.write(
+        {
+            "pyproject.toml": '[tool.thebes]\ntask-memory-limit = "512MiB"\n',
+            "tests/test_a.py": "def test_eats():\n    kept = []\n    while True: kept.append(bytearray(1 << 20))\n",
+            "tests/test_b.py": "kept = bytearray(60 << 20)\ndef test_keeps(): pass\n",
+        }
+    )
+    assert project.run("--shards", "1", "--workers", "2", "--", "--dist", "loadfile", "-p", "no:randomly").exit == 1
+    assert project.outcomes() == {"tests/test_a.py::test_eats": "failed", "tests/test_b.py::test_keeps": "passed"}
+    message = phases(project)["test_eats"][1]
+    told = re.fullmatch(r"used (\d+) MiB of (\d+) MiB, limit for all workers 512 MiB; \d+ MiB before it", message)
+    assert told, message
+    assert int(told[1]) < int(told[2]), "there are two workers"
+    assert int(told[2]) > 512
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_session_that_does_not_end_after_its_last_test(project: Project, workers: str) -> None:
+    """It can't be waited for, and what it would have done is in doubt."""
+    project.write(
+        {
+            "pyproject.toml": '[tool.thebes]\ncollect-limit = "4s"\n',
+            "conftest.py": """
+            import threading
+            def pytest_sessionfinish(session):
+                if not session.config.option.collectonly: threading.Event().wait()
+            """,
+            "tests/test_a.py": "def test_it(): pass\n",
+        }
+    )
+    assert project.run("--shards", "1", "--workers", workers).exit == 3
+    assert project.outcomes() == {"tests/test_a.py::test_it": "passed"}
+    ((text,),) = project.reasons().values()
+    assert text.endswith("the process died outside of any test: did not end within 4 s after its last test")
+
+
 STATE = """
     import os, {other}
     seen = []
@@ -318,6 +356,11 @@ def test_workers_chosen_from_the_machine_and_past_runs(project: Project) -> None
     project.write({"conftest.py": "def pytest_configure(config): print('dist is', config.option.dist)\n"})
     assert project.run("--workers", "auto").exit == 0
     assert "dist is worksteal" in next(project.out.glob("thebes-*/output.log")).read_text()
+    grouped = "import pytest\n@pytest.mark.xdist_group('a')\ndef test_in_group(): pass\n"
+    project.write({"tests/test_b.py": grouped})
+    assert project.run("--workers", "auto").exit == 0  # and knows of the group from now on
+    assert project.run("--workers", "auto").exit == 0
+    assert "dist is loadgroup" in next(project.out.glob("thebes-*/output.log")).read_text()
     project.write({"pytest.ini": "[pytest]\naddopts = --dist loadscope\n"})
     assert project.run("--workers", "auto").exit == 0
     assert "dist is loadscope" in next(project.out.glob("thebes-*/output.log")).read_text()
@@ -328,27 +371,75 @@ MEASURED = {
     [tool.coverage.run]
     source = ["shop"]
     branch = true
-    patch = ["subprocess"]
     """,
     "shop/__init__.py": "",
     "shop/price.py": "def price(n):\n    if n > 10:\n        return n * 0.9\n    return n\n",
     "shop/tax.py": "def tax(n):\n    if n < 0:\n        raise ValueError(n)\n    return n * 0.2\n",
     "shop/label.py": "def label(n):\n    return str(n)\ndef never():\n    return 1\n",
     "shop/__main__.py": "from .label import label\nif __name__ == '__main__':\n    print(label(1))\n",
+    "shop/serve.py": "import threading\nprint('ready', flush=True), threading.Event().wait()\n",
     "tests/test_a.py": "from shop.price import price\ndef test_low(): price(1)\ndef test_high(): price(11)\n",
     "tests/test_b.py": "from shop.tax import tax\ndef test_tax(): tax(1)\n",
     "tests/test_c.py": "import subprocess, sys\n"
-    "def test_it(): subprocess.run([sys.executable, '-m', 'shop'], check=True)\n",
+    "def test_it(): subprocess.run([sys.executable, '-m', 'shop'], check=True)\n"
+    "def test_server():\n"
+    "    with subprocess.Popen([sys.executable, '-m', 'shop.serve'], stdout=subprocess.PIPE) as server:\n"
+    "        server.stdout.readline()\n"
+    "        server.terminate()\n",
 }
 
 
 def test_coverage_is_the_same_however_tests_are_run(project: Project) -> None:
-    """Statements and branches, also those that only a process started by a test executes."""
+    """Statements and branches, also those that only a process started by a test executes, although nothing in the
+    project's configuration sees to that."""
     project.write(MEASURED)
     found = {}
     for options in ("--workers 0 --shards 1", "--workers 2 --shards 1", "--workers 0 --shards 3", "--isolate test"):
         assert project.run("--coverage", *options.split()).exit == 0
         found[options] = project.query("SELECT percent FROM coverage WHERE gate = 'unit'")
+        executed = dict(project.query("SELECT file, executed FROM coverage_file"))
+        assert (executed["shop/label.py"], executed["shop/serve.py"]) == (3, 2), options
     ((first,),) = found["--workers 0 --shards 1"]
     assert 70 < first < 100
     assert set(map(str, found.values())) == {str([(first,)])}, found
+    assert "coverage-lost" not in project.reasons()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_coverage_that_is_lost_is_told(project: Project, workers: str) -> None:
+    project.write(
+        {
+            "shop/__init__.py": "",
+            "tests/test_a.py": """
+            import multiprocessing, os, subprocess, sys
+            import sqlalchemy.ext.asyncio
+            def test_own_environment(): subprocess.run([sys.executable, "-c", "pass"], env={"PATH": "/bin"}, check=True)
+            def test_forks():
+                process = multiprocessing.get_context("fork").Process(target=print)
+                process.start()
+                process.join()
+            def test_dies(): os._exit(1)
+            def test_after(): pass
+            """,
+        }
+    )
+    project.run(
+        "--coverage", "--shards", "1", "--workers", workers, "--", "--cov=shop", "-p", "no:randomly", "-W", "ignore"
+    )
+    texts = "\n".join(project.reasons()["coverage-lost"])
+    assert "The first was started by tests/test_a.py::test_own_environment" in texts
+    assert "The first was forked by tests/test_a.py::test_forks" in texts
+    assert "lines that greenlets execute may be missed" in texts
+    assert ("left no coverage data" if workers == "2" else "took along what it had measured") in texts
+
+
+def test_coverage_run_around_workers_is_refused(project: Project) -> None:
+    checks = '[tool.thebes.gates.quality]\nchecks = ["python -m coverage run -m pytest{}"]\n'
+    project.write({"pyproject.toml": checks.format(" -n 2"), "tests/test_a.py": "def test_it(): pass\n"})
+    refused = project.run()
+    assert refused.exit == 2
+    assert "tool.thebes.gates.quality.checks: 'python -m coverage run -m pytest -n 2' would lose" in refused.stderr
+    project.write({"pytest.ini": "[pytest]\naddopts = -n 2\n", "pyproject.toml": checks.format("")})
+    assert project.thebes("plan", "--out", "plan.json").exit == 2
+    project.write({"pyproject.toml": checks.format(" -n0")})
+    assert project.thebes("plan", "--out", "plan.json").exit == 0

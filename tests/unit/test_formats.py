@@ -304,7 +304,7 @@ def test_a_record_with_brackets_without_end_is_only_broken(tmp_path: Path) -> No
     path.write_bytes(lines(golden("record.jsonl"))[0] + b'{"x":' + b"[" * 100_000 + b"\n")
     first = header(path)
     assert isinstance(first, Header)
-    facts = read(path, first, Sinks(*[lambda *_: None] * 3))
+    facts = read(path, first, Sinks(*[lambda *_: None] * 4))
     assert facts.broken == "line 2: maximum recursion depth exceeded while deserializing an object"
 
 

@@ -1,11 +1,18 @@
 """Which part of a project was asked for."""
 
+import re
+from typing import Any
+
+import msgspec
 import pytest
 
 from support.project import REPOSITORY, Project
 from thebes.cli.profile import _complete
 from thebes.cli.run import command as run
-from thebes.config import Profile
+from thebes.config import Config, GateConfig, Profile
+from thebes.errors import NothingSelectedError
+from thebes.model import Discovery, Options, Speeds, TestFile
+from thebes.plan import Choice, ProjectInput, assemble
 from thebes.plan.estimate import estimate
 from thebes.plan.select import joined, matching, names_any, speeds_of, still_failing
 from thebes.profiles import PROFILES, options, words
@@ -50,6 +57,63 @@ def test_a_run_of_a_part_does_not_make_the_others_unknown() -> None:
     assert [name for name, _ in known.tests["a"]] == ["a::x", "a::y"]
     moved = estimate([whole, part], left_out=[(), {"a::y"}], renamed={"a": "c"})
     assert [name for name, _ in moved.tests["c"]] == ["c::x", "c::y"]
+
+
+def known() -> ProjectInput:
+    """A slow test and one that failed in gate unit, a fast one in gate integration."""
+    files = ("tests/unit/test_a.py", "tests/unit/test_b.py", "tests/integration/test_i.py")
+    return ProjectInput(
+        path=".",
+        rootdir=".",
+        inipath=None,
+        config=Config(gates={"quality": GateConfig(checks=("ruff check .",)), "unit": GateConfig(coverage=90)}),
+        discovery=Discovery(
+            rootdir="/r",
+            inipath=None,
+            python="3.12",
+            pytest="9.0.0",
+            plugins={},
+            options=Options(fail_under=80),
+            files=tuple(TestFile(key=name, path=name) for name in files),
+        ),
+        runs=({f"{files[0]}::test_slow": 2.0, f"{files[0]}::test_fast": 0.0, f"{files[2]}::test_i": 0.0},),
+        failed=frozenset({f"{files[1]}::test_bad", "tests/gone.py::test_bad"}),
+    )
+
+
+NOTHING: dict[str, dict[str, Any]] = {
+    "--module tests/unit --gate integration: the gate has no such test": {"modules": ("tests/unit",)},
+    "--speed slow --gate integration: the gate has no such test": {"speeds": ("slow",)},
+    "--speed medium: none of the 3 tests that past runs know (medium is from 0.1 s)": {"speeds": ("medium",)},
+    "--module test_i --failed: nothing to do: no test of these failed": {"modules": ("test_i",), "failed": True},
+    "--gate contract: nothing is configured or found for it": {"gates": ("contract",)},
+    "--collect --gate quality: the gate has no such test": {"gates": ("quality",), "collect": True},
+}
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_selects_nothing_says_why(text: str) -> None:
+    choice = msgspec.convert({"gates": ("integration",), **NOTHING[text]}, Choice)
+    with pytest.raises(NothingSelectedError, match=re.escape(f"INVALID: {text}")):
+        assemble([known()], choice, "")
+
+
+def test_a_part_is_planned_without_the_rest() -> None:
+    plan = assemble([known()], Choice(speeds=("slow",), shards=4), "")
+    (task,) = plan.tasks
+    assert [piece.file for piece in task.pieces] == ["tests/unit/test_a.py"]
+    assert 2.0 <= task.estimate < 2.1
+    assert (plan.suites[0].marker, plan.suites[0].coverage, plan.projects[0].fail_under) == ("slow", False, None)
+    assert plan.projects[0].speeds == Speeds(
+        names=("fast", "medium", "slow"), slow=("tests/unit/test_a.py::test_slow",)
+    )
+    assert {skip.gate: skip.reason for skip in plan.skips} == dict.fromkeys(
+        ("integration", "quality"), "left out by --speed slow"
+    )
+    whole = assemble([known()], Choice(shards=1), "")
+    assert (whole.projects[0].speeds, whole.projects[0].fail_under, whole.narrowed) == (None, 80, ())
+    again = assemble([known()], Choice(failed=True), "").projects[0]
+    assert again.only == ("tests/unit/test_b.py::test_bad",)
 
 
 def test_classes_and_their_names() -> None:

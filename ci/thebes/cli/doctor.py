@@ -6,9 +6,12 @@ from collections.abc import Iterable
 import click
 import msgspec
 
+from thebes.errors import InputError
 from thebes.model import GATES, Discovery, Options, Plan
 from thebes.plan import Choice, assemble
+from thebes.plan.variants import variants
 from thebes.run.machine import processors
+from thebes.services import Context, ServiceError, label, look, services_of
 
 from . import options
 from .past import history_url, past_runs
@@ -56,6 +59,7 @@ def _examine(workspace: Workspace) -> Iterable[Finding]:
         began = time.monotonic()
         discovery = workspace.discovery(path)
         yield from _project(workspace, path, discovery, time.monotonic() - began)
+        yield from _services(workspace, path)
     runs = past_runs(workspace, None)
     known = max((len(past.runs) for past in runs.values()), default=0)
     where = history_url(workspace)
@@ -90,6 +94,24 @@ def _project(workspace: Workspace, path: str, discovery: Discovery, took: float)
         else:
             yield Finding("missing", plugin, f"not installed; only {purpose} need it")
     yield from (Finding("found", "addopts", text) for text in effects(discovery.options))
+
+
+def _services(workspace: Workspace, path: str) -> Iterable[Finding]:
+    """What would serve each service of a project's gates; nothing is started."""
+    config = workspace.configs[path]
+    known = services_of(config)
+    context = Context(workspace.root / path, workspace.root, workspace.environment, "doctor", lambda _: None)
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for gate, settings in config.gates.items():
+        for variant in variants(("3",), settings):
+            for named in variant.services.items():
+                wanted.setdefault(named, []).append(gate)
+    for (name, version), gates in wanted.items():
+        what = f"gate {', '.join(dict.fromkeys(gates))}"
+        try:
+            yield Finding("found", label(known[name], version), f"{look(known[name], version, context)} for {what}")
+        except (ServiceError, InputError) as error:
+            yield Finding("missing", label(known[name], version), f"{what} would be INVALID: {error}")
 
 
 def effects(found: Options) -> Iterable[str]:

@@ -118,6 +118,11 @@ isolate = click.option(
     type=click.Choice(["module", "test"]),
     help="Give each test file, or each test, a process of its own.",
 )
+leaks = click.option(
+    "--leaks",
+    type=click.Choice(["none", "report", "fail"]),
+    help="Report what tests leave behind (threads, tasks, processes, open files …), or fail them.",
+)
 base = click.option("--base", metavar="REF", help="The commit whose policy a change is held against.")
 pythons = click.option(
     "--python",

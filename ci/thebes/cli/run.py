@@ -75,6 +75,7 @@ Examples:
 @options.memory_limit
 @options.measure_memory
 @options.isolate
+@options.leaks
 @options.base
 @options.coverage
 @click.option("--collect", is_flag=True, help="Collect the tests and prove that; run none.")
@@ -107,6 +108,7 @@ def command(
     memory_limit: str | None,
     measure_memory: bool,  # noqa: FBT001
     isolate: str | None,
+    leaks: str | None,
     base: str | None,
     coverage: bool,  # noqa: FBT001
     collect: bool,  # noqa: FBT001
@@ -164,6 +166,7 @@ def command(
         memory_limit=memory_limit,
         measure_memory=measure_memory,
         isolate=isolate,
+        leaks=leaks,
         maxfail=maxfail,
         foreground=foreground,
         flame=flame,

@@ -46,6 +46,7 @@ class Asked(Value, frozen=True, kw_only=True):
     memory_limit: str | None = None
     measure_memory: bool = False
     isolate: str | None = None
+    leaks: str | None = None
     maxfail: int | None = None
     foreground: bool = False
     flame: bool = False
@@ -69,6 +70,7 @@ class Asked(Value, frozen=True, kw_only=True):
 @options.default_test_limit
 @options.memory_limit
 @options.isolate
+@options.leaks
 @options.arguments
 def command(
     task_id: str,
@@ -82,6 +84,7 @@ def command(
     default_test_limit: str | None,
     memory_limit: str | None,
     isolate: str | None,
+    leaks: str | None,
     arguments: tuple[str, ...],
 ) -> int:
     """Run task ID of a plan and leave its record in DIR/thebes-ID-aN. ID may be 1/4 where there is one suite.
@@ -100,6 +103,7 @@ def command(
         default_test_limit=default_test_limit,
         isolate=isolate,
         memory_limit=memory_limit,
+        leaks=leaks,
     )
     here = make_attempt(workspace, plan, task, folder, number, asked, arguments=arguments)
     here = msgspec.structs.replace(here, waited=waited(workspace.environment, time.time()))
@@ -141,6 +145,7 @@ def make_attempt(
     workers = asked.workers or workspace.config.workers
     config = workspace.configs[suite.project]
     isolate = asked.isolate or config.isolate
+    leaks = asked.leaks or config.gates.get(suite.gate, GateConfig()).leaks or config.leaks
     held = limits(config, suite.gate, asked)
     interpreter = workspace.interpreter_for(suite.project, suite.python)
     return Attempt(
@@ -160,6 +165,7 @@ def make_attempt(
         foreground=asked.foreground,
         sampler=find_sampler(workspace.environment, interpreter.path) if asked.flame else (),
         isolate=Isolation(isolate) if isolate else None,
+        leaks=None if leaks == "none" else leaks,
         services=services_of(config),
     )
 

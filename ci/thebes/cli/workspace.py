@@ -93,6 +93,7 @@ class Workspace:
             task_memory_limit=own.task_memory_limit or root.task_memory_limit,
             measure_memory=own.measure_memory or root.measure_memory,
             isolate=own.isolate or root.isolate,
+            leaks=own.leaks or root.leaks,
             speed_classes=root.speed_classes,
         )
 

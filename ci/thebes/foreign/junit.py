@@ -13,6 +13,8 @@ RED = {"failure": "failed", "error": "error"}
 EARLIER = {"flakyFailure", "flakyError", "rerunFailure", "rerunError"}
 OUTPUT = {"system-out", "system-err"}
 NAME = 16 * 1024
+NOTHING: tuple[str, dict[str, str], str] = ("", {}, "")  # said of a case
+ATTEMPTS = 100  # of one case; of more the last is kept, which decides
 NOT_RUN = {"notrun", "disabled", "skipped", "ignored"}
 
 
@@ -45,10 +47,11 @@ class _Reader(xml.Handlers):
         self.known = False
         self.hidden = ""
         self._suites: list[_Suite] = []
+        self._path = ""
         self._case: dict[str, str] | None = None
         self._result: tuple[str, dict[str, str]] | None = None
         self._results: list[tuple[str, dict[str, str], str]] = []
-        self._output: list[str] = []
+        self._output = xml.Text()
         self._inside = ""
         self._text = xml.Text()
         self._done: list[Case] = []
@@ -59,11 +62,13 @@ class _Reader(xml.Handlers):
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "testcase":
-            self._case, self._results, self._output = attributes, [], []
+            self._case, self._results = attributes, []
+            self._output.take()
         elif name == "testsuite":
             self.known = True
             declared = _count(attributes, "failures") + _count(attributes, "errors")
-            self._suites.append(_Suite(attributes.get("name", ""), declared))
+            self._suites.append(_Suite(attributes.get("name", "")[:NAME], declared))
+            self._path = _path(self._suites)
         elif name == "testsuites":
             self.known = True
         elif name in RED or name in EARLIER or name == "skipped":
@@ -88,12 +93,15 @@ class _Reader(xml.Handlers):
         elif name in OUTPUT and self._inside == name:
             self._inside = ""
             if self._case is not None:
-                self._output.append(self._text.take())
+                self._output.add(self._text.take())
 
     def _finish_result(self) -> None:
         assert self._result is not None  # noqa: S101  (for the type checker)
         name, attributes = self._result
-        self._results.append((name, attributes, self._text.take().strip()))
+        if len(self._results) >= ATTEMPTS:
+            self._results.pop()
+        held = {key: text[:NAME] for key, text in attributes.items() if key in {"type", "message"}}
+        self._results.append((name, held, self._text.take().strip()))
         self._result, self._inside = None, ""
         if self._case is None and name in RED:
             # Some tools put what broke a whole suite beside its cases.
@@ -103,38 +111,46 @@ class _Reader(xml.Handlers):
     def _finish_case(self) -> None:
         attributes = self._case or {}
         self._case = None
-        red = next((result for result in self._results if result[0] in RED), None)
-        skipped = next((result for result in self._results if result[0] == "skipped"), None)
-        shown = red or skipped or ("", {}, "")
+        results = self._results
+        red = next((result for result in results if result[0] in RED), None) if results else None
+        skipped = next((result for result in results if result[0] == "skipped"), None) if results else None
+        shown = red or skipped or NOTHING
         if red:
             for suite in self._suites:
                 suite.red += 1
         self._done.append(
             Case(
-                suite="/".join(suite.name for suite in self._suites if suite.name)[:NAME],
+                suite=self._path,
                 classname=attributes.get("classname", "")[:NAME],
                 name=attributes.get("name", "")[:NAME],
                 outcome=_outcome(shown, attributes),
                 seconds=seconds(attributes.get("time", "")),
                 file=attributes.get("file", attributes.get("filepath", ""))[:NAME],
                 line=_count(attributes, "line", "lineno"),
-                kind=shown[1].get("type", "")[:NAME],
+                kind=shown[1].get("type", ""),
                 message=(shown[1].get("message") or shown[2].partition("\n")[0])[:NAME],
                 text=shown[2],
-                output="".join(self._output),
+                output=self._output.take(),
                 failures=tuple(
                     (held.get("message") or text.partition("\n")[0])[:NAME]
-                    for name, held, text in self._results
+                    for name, held, text in results
                     if name in EARLIER
-                ),
+                )
+                if results
+                else (),
             )
         )
-        self._results, self._output = [], []
+        self._results = []
 
     def _finish_suite(self) -> None:
         suite = self._suites.pop()
+        self._path = _path(self._suites)
         if suite.declared and not suite.red and not self.hidden:
             self.hidden = f"suite {suite.name[:200]!r} counts {suite.declared} failures, its cases show none"
+
+
+def _path(suites: list[_Suite]) -> str:
+    return "/".join(suite.name for suite in suites if suite.name)[:NAME]
 
 
 def _outcome(shown: tuple[str, dict[str, str], str], attributes: dict[str, str]) -> str:
@@ -143,6 +159,8 @@ def _outcome(shown: tuple[str, dict[str, str], str], attributes: dict[str, str])
         return RED[name]
     if name == "skipped":
         return "xfailed" if held.get("type") == "pytest.xfail" else "skipped"
+    if "status" not in attributes and "result" not in attributes:
+        return "passed"
     # GoogleTest says it in an attribute.
     told = {attributes.get("status", "").lower(), attributes.get("result", "").lower()}
     return "skipped" if told & NOT_RUN else "failed" if told & {"failed", "failure"} else "passed"

@@ -41,6 +41,8 @@ class Text:
 
     def take(self) -> str:
         """The text so far; the collection starts anew."""
+        if not self._parts:
+            return ""
         whole, head = "".join(self._parts), self._head
         self._parts, self._size, self._head = [], 0, ""
         if head:

@@ -113,6 +113,8 @@ def _test_reasons(suites: Sequence[SuiteFacts], held: Policy, today: dt.date) ->
         yield _reason("quarantined", spared)
     if flaky := [_in_suite(suite, test, suites) for suite in suites for test in suite.flaky]:
         yield _reason("test-flaky", flaky)
+    if leaks := [f"{_in_suite(suite, test, suites)}: {text}" for suite in suites for test, text in suite.leaks]:
+        yield _reason("test-leaked", leaks)
 
 
 def _in_suite(suite: SuiteFacts, test: str, suites: Sequence[SuiteFacts]) -> str:

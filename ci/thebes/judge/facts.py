@@ -11,8 +11,9 @@ LEFT = ("missing", "interrupted", "cancelled")
 
 
 class SuiteFacts(Value, frozen=True, kw_only=True):
-    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine. `collected`: tests
-    that the files had, without those that were deselected."""
+    """Counts of tests by outcome; `named` has the ids for every outcome that is not simply fine. `leaks`: tests that
+    left something behind and did not fail for it, each with what. `collected`: tests that the files had, without those
+    that were deselected."""
 
     id: str
     project: str
@@ -22,6 +23,7 @@ class SuiteFacts(Value, frozen=True, kw_only=True):
     counts: dict[str, int]
     named: dict[str, tuple[str, ...]]
     flaky: tuple[str, ...]
+    leaks: tuple[tuple[str, str], ...] = ()
     skipped_files: int
     collected: int = 0
     deselected: int = 0
@@ -133,6 +135,14 @@ def _suite(db: sqlite3.Connection, row: sqlite3.Row) -> SuiteFacts:
         named={outcome: _ids(db, suite, outcome) for outcome in (*RED, *LEFT) if outcome in counts},
         flaky=tuple(
             test for (test,) in db.execute("SELECT id FROM test WHERE suite = ? AND flaky ORDER BY id", (suite,))
+        ),
+        leaks=tuple(
+            (test, texts)
+            for test, texts in db.execute(
+                "SELECT l.id, group_concat(l.text, '; ') FROM leak l JOIN task t ON t.id = l.task"
+                " AND t.attempt = l.task_attempt WHERE l.suite = ? AND NOT l.fails GROUP BY l.id ORDER BY l.id",
+                (suite,),
+            )
         ),
         skipped_files=db.execute(
             "SELECT count(*) FROM file WHERE suite = ? AND outcome = 'skipped'", (suite,)

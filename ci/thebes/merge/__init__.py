@@ -188,6 +188,7 @@ def _merge_task(
     store.files(task, facts, proof)
     if not plan.collect:
         store.tests(task, facts, proof, older)
+        store.measured(task, facts)
     store.decided_phases(task.id, facts.header.attempt, {test: len(ends) + 1 for test, ends in facts.earlier.items()})
     problems = list(proof.problems)
     for number, place in newest_first:
@@ -207,4 +208,5 @@ def _sinks(store: Store, task: Task, number: int) -> Sinks:
         phase=lambda test, attempt, line: store.phase(task.suite, task.id, number, test, attempt, line),
         finding=lambda line: store.finding(task.id, line),
         sample=lambda line: store.sample(task.id, line),
+        leak=lambda test, line: store.leak(task.suite, task.id, number, test, line),
     )

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from thebes.model import Closing, Collected, Crash, Finish, Outcome, Plan, Task, TaskKind
+from thebes.model import Closing, Collected, Crash, Finish, Plan, Task, TaskKind
 
-from .records import Facts
+from .records import RED, Facts
 
 # Notes that say more of a check than its exit code does.
 EXPLAINED = frozenset({"not-started", "check-findings", "check-broken"})
@@ -20,7 +20,6 @@ DELIBERATE = ("maxfail", "fail-fast")
 # Notes that say why nothing was collected.
 UNSTARTED = frozenset({"shard-refused", "service-missing", "service-failed"})
 PYTEST_EXITS = {2: "pytest-interrupted", 3: "pytest-internal-error", 4: "pytest-usage-error"}
-RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
 
 
 # What a shard collected, by file; the ids only where the file is cut.

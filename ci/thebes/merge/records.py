@@ -13,6 +13,7 @@ import msgspec
 from thebes.codec import UNDECODABLE, decode_line
 from thebes.model import (
     FORMAT,
+    Benchmark,
     Closing,
     Collected,
     Crash,
@@ -22,6 +23,7 @@ from thebes.model import (
     Finding,
     Finish,
     Header,
+    Leak,
     Limit,
     Note,
     Outcome,
@@ -37,6 +39,7 @@ from thebes.run.task import RECORD
 
 ATTEMPT_FOLDER = re.compile(r"thebes-(?P<task>.+)-a(?P<attempt>\d{1,9})")
 LINE_LIMIT = 16 << 20
+RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
 
 T = TypeVar("T")
 
@@ -90,8 +93,9 @@ def fingerprint(path: Path) -> bytes:
 
 @dataclass(kw_only=True, slots=True)
 class Facts:
-    """What one record says. Texts of phases, findings and samples went to their sinks and are not kept.
+    """What one record says. Texts of phases, findings, samples and leaks went to their sinks and are not kept.
 
+    `leaking`: tests that are errors for what they left behind.
     `died`: the last session of pytest died, and the record says of what. `done`: how many tests had ended before the
     last session of pytest, where there were several.
     """
@@ -109,6 +113,8 @@ class Facts:
     crashes: list[Crash] = field(default_factory=list)
     limited: set[str] = field(default_factory=set)
     limits: dict[str, Limit] = field(default_factory=dict)
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)
+    leaking: set[str] = field(default_factory=set)
     died: bool = False
     done: int = 0
     finish: Finish | None = None
@@ -119,11 +125,12 @@ class Facts:
 
 
 class Sinks(NamedTuple):
-    """Where the lines go that are not kept: a phase with the number of its attempt, findings, samples."""
+    """Where the lines go that are not kept: a phase with the number of its attempt, findings, samples, leaks."""
 
     phase: Callable[[str, int, Phase], None]
     finding: Callable[[Finding], None]
     sample: Callable[[Sample], None]
+    leak: Callable[[str, Leak], None]
 
 
 def read(path: Path, first: Header, sinks: Sinks) -> Facts:
@@ -142,28 +149,42 @@ def read(path: Path, first: Header, sinks: Sinks) -> Facts:
                 facts.running[names.get(line.id, line.id)] = line.at
             elif isinstance(line, End):
                 _end(facts, names.get(line.id, line.id), line)
-            elif isinstance(line, Phase | Finding | Sample):
+            elif isinstance(line, Phase | Finding | Sample | Leak):
                 _pass_on(facts, line, names, sinks)
             elif isinstance(line, Renamed):
                 names.update(line.ids)
             elif not isinstance(line, Header):
                 _rest(facts, line, names)
+    _fail_for_leaks(facts)
     if facts.closing and facts.closing.lines != count and not facts.broken:
         facts.broken = f"{count} lines before the closing line, which counted {facts.closing.lines}"
     return facts
 
 
-def _pass_on(facts: Facts, line: Phase | Finding | Sample, names: dict[str, str], sinks: Sinks) -> None:
+def _fail_for_leaks(facts: Facts) -> None:
+    """At the end, because what a test left may be known long after its own end."""
+    for test in facts.leaking & facts.ended.keys():
+        if facts.ended[test].outcome not in RED:
+            facts.ended[test] = msgspec.structs.replace(facts.ended[test], outcome=Outcome.ERROR)
+
+
+def _pass_on(facts: Facts, line: Phase | Finding | Sample | Leak, names: dict[str, str], sinks: Sinks) -> None:
     match line:
         case Phase():
             test = names.get(line.id, line.id)
             if line.outcome == Outcome.CRASHED and test in facts.limits:
                 return  # the process was killed for the limit, which has its phase already
-            sinks.phase(test, _attempts(facts, test) + 1, line)
+            running = test in facts.running or test not in facts.ended  # what a test left may be told after its end
+            sinks.phase(test, _attempts(facts, test) + running, line)
         case Finding():
             sinks.finding(line)
         case Sample():
             sinks.sample(line)
+        case Leak():
+            test = names.get(line.id, line.id)
+            sinks.leak(test, line)
+            if line.fails:
+                facts.leaking.add(test)
 
 
 def _lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -202,6 +223,8 @@ def _rest(facts: Facts, line: object, names: dict[str, str]) -> None:
         case Limit():
             facts.limits[names.get(line.id, line.id)] = line
             facts.limited.add(line.worker)
+        case Benchmark():
+            facts.benchmarks[line.id] = line  # of several attempts the last
         case Crash():
             _crash(facts, msgspec.structs.replace(line, id=names.get(line.id, line.id)))
         case _:

@@ -7,7 +7,7 @@ is not makes the gate INVALID.
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from thebes import foreign
@@ -20,6 +20,7 @@ from .proof import Problem
 
 FILES = 1000  # of one task
 BATCH = 500
+BATCH_TEXT = 4 << 20
 SUBJECTS = 1000
 
 
@@ -93,23 +94,35 @@ def _read(given: Given, sink: Sink) -> Iterator[Problem]:
 
 
 def _cases(given: Given, sink: Sink, cases: Iterator[Case]) -> Iterator[Problem]:
-    """FormatError comes after what is intact: a batch is handed over before the next is asked for."""
+    """FormatError comes after what is intact."""
     some = False
-    broken: FormatError | None = None
-    while True:
-        batch: list[tuple[str, str, Case]] = []
-        try:
-            batch.extend((*_names(case, given), case) for case in islice(cases, BATCH))
-        except FormatError as error:
-            broken = error
-        some = some or bool(batch)
-        sink.cases(given, batch)
-        if broken:
-            raise broken
-        if not batch:
-            break
+    for batch in _batches(cases):
+        some = True
+        sink.cases(given, [(*_names(case, given), case) for case in batch])
     if not some:
         yield Problem("results-broken", given.task, given.path.name[:200], "no test in it")
+
+
+def _batches(cases: Iterator[Case]) -> Iterator[list[Case]]:
+    """Some cases at a time, fewer where they have a lot to say. What came before a FormatError is handed out first."""
+    batch: list[Case] = []
+    size = 0
+    broken: FormatError | None = None
+    while not broken:
+        try:
+            case = next(cases, None)
+        except FormatError as error:
+            broken, case = error, None
+        if case:
+            batch.append(case)
+            size += len(case.text) + len(case.output)
+        if batch and (case is None or len(batch) >= BATCH or size >= BATCH_TEXT):
+            yield batch
+            batch, size = [], 0
+        if case is None:
+            break
+    if broken:
+        raise broken
 
 
 def _names(case: Case, given: Given) -> tuple[str, str]:
@@ -121,7 +134,8 @@ def _names(case: Case, given: Given) -> tuple[str, str]:
 
 def _is_module(case: Case) -> bool:
     """Does the class name only repeat the file, as in `tests.test_a` of `tests/test_a.py`?"""
-    return case.classname.replace(".", "/") in {case.file, str(PurePosixPath(case.file).with_suffix(""))}
+    stem, dot, suffix = case.file.rpartition(".")
+    return case.classname.replace(".", "/") in {case.file, stem if dot and "/" not in suffix else case.file}
 
 
 def _sarif(given: Given, sink: Sink, found: foreign.Sarif) -> Iterator[Problem]:

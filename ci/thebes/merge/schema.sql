@@ -66,6 +66,11 @@ CREATE TABLE phase (                     -- everything but plain passes, of all 
   output TEXT NOT NULL                   -- JSON: heading -> text
 );
 
+CREATE TABLE leak (                      -- what tests left behind, in all attempts of a task
+  suite TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL, task_attempt INTEGER NOT NULL,
+  what TEXT NOT NULL, text TEXT NOT NULL, fails INTEGER NOT NULL
+);
+
 CREATE TABLE grouped (                   -- tests that want to share a shard: an xdist_group, a marker
   suite TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL
 );

@@ -11,7 +11,8 @@ import msgspec
 
 from thebes.errors import EvidenceError, FormatError
 from thebes.foreign import Benchmark, Case
-from thebes.model import FORMAT, Finding, Phase, Plan, Sample, Task
+from thebes.model import FORMAT, Finding, Leak, Phase, Plan, Sample, Task
+from thebes.model import Benchmark as BenchmarkLine
 
 from .covering import Figures
 from .proof import Left, Problem, TaskProof
@@ -45,6 +46,7 @@ class Store:
             raise EvidenceError(f"{path}: can't be written: {error}") from None
         self._db.execute("BEGIN")
         self._phases: list[tuple[object, ...]] = []
+        self._measured: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -224,10 +226,18 @@ class Store:
         self._many("test", 15, tests)
         self._flush()
 
+    def measured(self, task: Task, facts: Facts) -> None:
+        """What pytest-benchmark measured in a shard."""
+        self._benchmarks(task.suite, task.id, facts.benchmarks.values())
+
     def benchmarks(self, given: Given, found: Iterable[Benchmark]) -> None:
-        rows = (
-            (given.suite, given.task, b.id, b.group, b.minimum, b.median, b.mean, b.deviation, b.rounds) for b in found
-        )
+        """Those of a file; what the shard that left it has told already is not counted again."""
+        self._benchmarks(given.suite, given.task, found)
+
+    def _benchmarks(self, suite: str, task: str, found: Iterable[Benchmark | BenchmarkLine]) -> None:
+        new = [one for one in found if (task, one.id) not in self._measured]
+        self._measured.update((task, one.id) for one in new)
+        rows = ((suite, task, b.id, b.group, b.minimum, b.median, b.mean, b.deviation, b.rounds) for b in new)
         self._many("benchmark", 9, rows)
 
     def outside(self, suite: str, gate: str) -> None:
@@ -237,6 +247,9 @@ class Store:
 
     def sample(self, task: str, line: Sample) -> None:
         self._many("sample", 5, [(task, line.worker, line.at, line.memory, line.cpu)])
+
+    def leak(self, suite: str, task: str, attempt: int, test: str, line: Leak) -> None:
+        self._many("leak", 7, [(suite, test, task, attempt, line.what, line.text, line.fails)])
 
     def problems(self, problems: Iterable[Problem], gate: str | None, suite: str | None) -> None:
         rows = ((p.code, gate, suite, p.task, p.subject, p.text) for p in problems)

@@ -16,8 +16,8 @@ import msgspec
 
 from thebes.checks.presets import PRESETS
 from thebes.codec import digest
-from thebes.config import GateConfig, seconds, speed_limits
-from thebes.errors import InputError, NothingSelectedError
+from thebes.config import GateConfig, seconds
+from thebes.errors import InputError
 from thebes.model import (
     DEFAULT_GATE,
     GATES,
@@ -29,16 +29,17 @@ from thebes.model import (
     Task,
     TaskKind,
 )
-from thebes.plugin.thebes_plugin.split import SPEEDS, gate_of
+from thebes.plugin.thebes_plugin.split import gate_of
 
 from .budget import Want, share_out
 from .groups import CLASS, MARKER, matches
 from .inputs import Choice, ProjectInput
 from .pack import Load, loads_of
 from .packed import Packed, Wish, packed
-from .select import Selection, paths, refuse_unmatched
+from .select import Selection, paths, refuse_nothing, refuse_unmatched
 from .variants import Variant, variants
 
+WORKERS = re.compile(r"(?:-n|--numprocesses)=?(\w*)$")
 TEST_FOLDERS = ("tests", "test")
 JOB_START = 15.0  # seconds that a job takes before it comes to its task, where nothing was measured
 DEFAULT_OVERHEAD = 0.02  # seconds to import a file and set up for it, where nothing was measured
@@ -65,12 +66,8 @@ def assembled(projects: Sequence[ProjectInput], choice: Choice, commit: str) -> 
     suites = [suite for part in parts for suite in part.suites()]
     within(parts, min((project.config.max_tasks for project in projects), default=1))
     tasks = [task for part in parts for task in part.tasks()]
-    for gate in choice.gates:
-        if all(suite.gate != gate for suite in suites) and all(skip.gate != gate for skip in choice.skips):
-            raise NothingSelectedError(_why_no_gate(gate, choice))
+    refuse_nothing(choice, [suite.gate for suite in suites], [part.selection for part in parts])
     _refuse_services(parts, choice)
-    if not suites and choice.narrowing:
-        raise NothingSelectedError(_why_nothing(choice, parts))
     plan = Plan(
         commit=commit,
         projects=tuple(part.project() for part in parts),
@@ -118,29 +115,6 @@ def _skips(parts: Sequence["_Part"], choice: Choice, chosen: Collection[str]) ->
             yield Skip(gate=gate, reason=reasons[gate])
         elif gate not in chosen:
             yield Skip(gate=gate, reason=f"left out by {' '.join(choice.narrowing) or '--collect'}")
-
-
-def _why_no_gate(gate: str, choice: Choice) -> str:
-    if choice.narrowing:
-        return f"{' '.join(choice.narrowing)} --gate {gate}: the gate has no such test"
-    return f"--gate {gate}: nothing is configured or found for it"
-
-
-def _why_nothing(choice: Choice, parts: Sequence["_Part"]) -> str:
-    """Each of the options may select something, and all together nothing."""
-    asked = " ".join(choice.narrowing)
-    if not any(part.input.runs or part.input.failed for part in parts):
-        return f"{asked}: no past run is known; `thebes run` makes one"
-    if choice.failed:
-        among = " of these" if len(choice.narrowing) > 1 else ""
-        return f"{asked}: nothing to do: no test{among} failed when it last ran"
-    known = sum(len(tests) for part in parts for tests in part.selection.known.tests.values())
-    limits = speed_limits(parts[0].config)
-    bounds = dict(
-        zip(SPEEDS, (f"below {limits[0]:g} s", f"from {limits[0]:g} s", f"from {limits[1]:g} s"), strict=True)
-    )
-    wished = ", ".join(f"{speed} is {bounds[speed]}" for speed in choice.speeds)
-    return f"{asked}: none of the {known:,} tests that past runs know ({wished})"
 
 
 class _Part:
@@ -308,6 +282,8 @@ class _Part:
 
     def _check_tasks(self, gate: str, suite: str, checks: Sequence[str]) -> Iterable[Task]:
         commands = [_command(check, gate) for check in expanded(gate, checks)]
+        for command in commands:
+            _refuse_lossy(command, gate, parallel=self.input.discovery.options.workers is not None)
         names = unique([" ".join(command[:2]) for command in commands], fallback="check", end="")
         for index, (command, name) in enumerate(zip(commands, names, strict=True), 1):
             yield Task(
@@ -341,6 +317,20 @@ def _command(check: str, gate: str) -> tuple[str, ...]:
     if not command:
         raise InputError(f"tool.thebes.gates.{gate}.checks: an empty command")
     return command
+
+
+def _refuse_lossy(command: Sequence[str], gate: str, *, parallel: bool) -> None:
+    """`coverage run` measures the process that it starts; with xdist, others run the tests, and nobody says so."""
+    words = list(command)
+    runs = any(PurePosixPath(one).name == "coverage" and two == "run" for one, two in pairwise(words))
+    if not runs or not {"pytest", "py.test"} & {PurePosixPath(word).name for word in words}:
+        return
+    numbers = [found[1] or following for word, following in pairwise([*words, ""]) if (found := WORKERS.match(word))]
+    if numbers[-1] != "0" if numbers else parallel:
+        raise InputError(
+            f"tool.thebes.gates.{gate}.checks: {shlex.join(command)!r} would lose what xdist's workers execute;"
+            " measure with pytest-cov instead (--cov, or the gate's coverage), or start no workers (-n 0)"
+        )
 
 
 def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:

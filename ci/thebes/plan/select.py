@@ -106,7 +106,8 @@ class Selection:
     meant, None for all; `only`: tests, and keys of files, that alone are run, None for all."""
 
     def __init__(self, project: ProjectInput, choice: Choice) -> None:
-        self._project = project
+        self.limits = speed_limits(project.config)
+        self._declared = project.discovery.options.markers
         self._wanted = choice.speeds
         runs, self.groups = without_groups(project.runs)
         files = {_in_repository(project.path, file.path): file.key for file in project.discovery.files}
@@ -128,8 +129,7 @@ class Selection:
 
     @cached_property
     def classes(self) -> Speeds:
-        project = self._project
-        return speeds_of(self.known, speed_limits(project.config), project.discovery.options.markers)
+        return speeds_of(self.known, self.limits, self._declared)
 
     @cached_property
     def _class_of(self) -> dict[str, str]:
@@ -146,8 +146,7 @@ class Selection:
 
     def speeds(self, markers: Iterable[str | None]) -> Speeds | None:
         """The classes, if a marker expression mentions one of them."""
-        declared = self._project.discovery.options.markers
-        return self.classes if names_any(markers, markers_of_speeds(declared)) else None
+        return self.classes if names_any(markers, markers_of_speeds(self._declared)) else None
 
     def estimates(self, files: Iterable[str]) -> FileEstimates:
         """Of the tests that will be run, as far as is known before."""
@@ -169,3 +168,30 @@ def _in_repository(project: str, path: str) -> str:
 def paths(project: ProjectInput) -> list[str]:
     """Those of the test files, in the repository."""
     return [_in_repository(project.path, file.path) for file in project.discovery.files]
+
+
+def refuse_nothing(choice: Choice, gates: Collection[str], selections: Sequence[Selection]) -> None:
+    """NothingSelectedError where what was asked for leaves nothing, or nothing of a gate that was named. `gates`: those
+    that have something to run."""
+    asked = " ".join(choice.narrowing or ("--collect",) * choice.collect)
+    if choice.narrowing and not any(selection.files for selection in selections):
+        raise NothingSelectedError(f"{asked}: {_why_nothing(choice, selections)}")
+    skipped = {skip.gate for skip in choice.skips}
+    for gate in choice.gates:
+        if gate not in gates and gate not in skipped:
+            why = "the gate has no such test" if asked else "nothing is configured or found for it"
+            raise NothingSelectedError(f"{asked} --gate {gate}: {why}".strip())
+
+
+def _why_nothing(choice: Choice, selections: Sequence[Selection]) -> str:
+    """Each of the options may select something, and all together nothing."""
+    known = sum(len(tests) for selection in selections for tests in selection.known.tests.values())
+    if not known and not any(selection.only for selection in selections):
+        return "no past run is known; `thebes run` makes one"
+    if choice.failed:
+        among = " of these" if len(choice.narrowing) > 1 else ""
+        return f"nothing to do: no test{among} failed when it last ran"
+    medium, slow = selections[0].limits
+    bounds = dict(zip(SPEEDS, (f"below {medium:g} s", f"from {medium:g} s", f"from {slow:g} s"), strict=True))
+    wished = ", ".join(f"{speed} is {bounds[speed]}" for speed in choice.speeds)
+    return f"none of the {known:,} tests that past runs know ({wished})"

@@ -22,7 +22,8 @@ from thebes.model import (
 )
 
 RED = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED})
-SKIPPED = (b'{"kind":"phase"', b'{"kind":"note"', b'{"kind":"sample"', b'{"kind":"file"')
+SAMPLE = b'{"kind":"sample"'  # written by us, whatever the tests do
+SKIPPED = (b'{"kind":"phase"', b'{"kind":"note"', SAMPLE, b'{"kind":"file"', b'{"kind":"leak"')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class Running:
 
 @dataclass(slots=True)
 class Ledger:
-    """Reads a growing record. Ids are those that were collected, whatever a plug-in renamed them to."""
+    """Reads a growing record. Ids are those that were collected, whatever a plug-in renamed them to. `active`: when
+    the processes that run tests last did something."""
 
     path: Path
     offset: int = 0
@@ -58,6 +60,7 @@ class Ledger:
     finish: Finish | None = None
     maxfail: int = 0
     here: bool = False
+    active: float = field(default_factory=time.monotonic)
 
     def session(self) -> None:
         """A further session begins: what the one before was doing does not count any more."""
@@ -65,6 +68,7 @@ class Ledger:
         self.running.clear()
         self.collecting.clear()
         self.crashes, self.finish, self.here = 0, None, False
+        self.active = time.monotonic()
 
     def poll(self) -> None:
         """Read what is new."""
@@ -78,6 +82,8 @@ class Ledger:
         self.offset += len(whole)
         now = time.monotonic()
         for raw in whole.splitlines():
+            if not raw.startswith(SAMPLE):
+                self.active = now
             if not raw.startswith(SKIPPED):
                 self._take(raw, now)
 

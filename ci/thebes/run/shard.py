@@ -33,6 +33,7 @@ from .flame import Flames
 from .ledger import Ledger, Running
 from .watcher import OUTPUT_LIMIT, Limits, Watcher
 
+LOST = "a process that died, or was ended, took along what it had measured since its start"
 GAVE_UP = {3, 4}  # pytest's exit codes for an internal error and wrong usage, before its session begins
 
 
@@ -45,8 +46,8 @@ class Isolation(StrEnum):
 
 class Session(Value, frozen=True, kw_only=True):
     """How the sessions of a shard are started. `instructions` for the plug-in, without what changes in between;
-    `again`: arguments of each session but the first; `files`: those of the plan, each for a process of its own where
-    `isolate` says so; `foreground`, `sampler`: see Attempt."""
+    `again`: arguments of each session but the first; `measured`: they measure coverage; `files`: those of the plan,
+    each for a process of its own where `isolate` says so; `foreground`, `sampler`: see Attempt."""
 
     command: tuple[str, ...]
     folder: Path
@@ -58,6 +59,7 @@ class Session(Value, frozen=True, kw_only=True):
     limit: float
     limits: Limits
     again: tuple[str, ...] = ()
+    measured: bool = False
     isolate: Isolation | None = None
     foreground: bool = False
     sampler: tuple[str, ...] = ()
@@ -125,7 +127,7 @@ class Shard:
         flames.end()
         self._sessions += 1
         self._broken |= watcher.broken
-        self._name_the_guilty(end, oom_kills, named=bool(watcher.broken))
+        self._name_the_guilty(end, oom_kills, named=bool(watcher.broken) or watcher.gave_up)
         ledger.poll()
         if not end.stopped and ledger.maxfail and ledger.red >= ledger.maxfail:
             end = msgspec.structs.replace(end, stopped=None if ledger.finish else "maxfail")
@@ -152,6 +154,8 @@ class Shard:
     def _name_the_guilty(self, end: End, oom_kills: int, *, named: bool) -> None:
         ledger = self.ledger
         aftermath = Aftermath(self._record, ledger, self._traces, self._broken)
+        if ledger.finish is None and self._session.measured:
+            self._record.put("note", code="coverage-lost", text=LOST)
         if end.stopped or named or end.exit == RECORD_FAILED or (end.exit in GAVE_UP and not ledger.doing()):
             return  # nobody's fault, or named already, or merging names it
         if ledger.finish is None:

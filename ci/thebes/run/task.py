@@ -39,6 +39,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     `maxfail`: None for no limit of ours. `foreground`: pytest has our terminal, and nothing in it is ended.
     `sampler`: the command that draws a flame graph of a process, without the process and the file.
     `services`: those that a suite may name.
+    `leaks`: "report" what tests leave behind, or let them "fail".
     `waited`: seconds since the job began.
     """
 
@@ -55,6 +56,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     limits: Limits = Limits()
     isolate: Isolation | None = None
     measure_memory: bool = False
+    leaks: str | None = None
     foreground: bool = False
     sampler: tuple[str, ...] = ()
     waited: float = 0.0
@@ -135,6 +137,8 @@ def _run(work: _Work) -> End:
             for server in up.servers.values():
                 record.put("note", code="service-used", text=str(server))
             end = run(work, environment | up.environment)
+            for text in up.full():
+                record.put("note", code="service-full", text=bounded(text, TAIL))
             for text in up.died():
                 record.put("note", code="service-died", text=bounded(text, TAIL))
             return end
@@ -175,12 +179,14 @@ def _run_check(work: _Work, environment: Mapping[str, str]) -> End:
 def _run_shard(work: _Work, environment: Mapping[str, str]) -> End:
     attempt = work.attempt
     instructions = attempt.folder / "shard.json"
+    measured = work.suite.coverage or work.project.measured
     session = Session(
         command=tuple(
             pytest_command(work.project, work.suite, work.task, attempt, instructions, collect=work.plan.collect)
         ),
         # Without it, each session would begin by erasing what the one before measured.
-        again=("--cov-append",) if work.suite.coverage or work.project.measured else (),
+        again=("--cov-append",) if measured else (),
+        measured=measured,
         folder=attempt.repository / work.project.path,
         environment={
             **environment,
@@ -268,6 +274,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "speeds": _speeds(project.speeds, mine),
         "memory_limit": attempt.limits.memory,
         "measure_memory": attempt.measure_memory,
+        "leaks": attempt.leaks,
         "index": task.index - 1,
         "of": task.of,
         "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),

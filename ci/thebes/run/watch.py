@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thebes.codec import UNDECODABLE, decode_line
-from thebes.model import Collected, End, Start
+from thebes.model import Collected, End, Leak, Start
 
 RED = frozenset({"failed", "error", "crashed"})
+KINDS = (b'{"kind":"end"', b'{"kind":"start"', b'{"kind":"collected"', b'{"kind":"leak"')
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Watch:
         self._offset += len(whole)
         before = len(self.red)
         for raw in whole.splitlines():
-            if raw.startswith((b'{"kind":"end"', b'{"kind":"start"', b'{"kind":"collected"')):
+            if raw.startswith(KINDS):
                 self._take(raw)
         return self.red[before:]
 
@@ -50,3 +51,5 @@ class Watch:
                 self.ended += 1
                 if line.outcome in RED:
                     self.red.append(line.id)
+            case Leak(fails=True) if line.id not in self.red:
+                self.red.append(line.id)

@@ -32,7 +32,7 @@ from .ledger import Ledger, Running
 from .memory import QUICK, Memory
 from .processes import kill_tree, send, send_to_main_thread
 
-LONG = 60.0  # a test without a limit is worth a word after this time
+LONG = 60.0
 ANSWER = 5.0  # seconds that a process gets for telling its stacks
 OUTPUT_LIMIT = 16 * 1024
 
@@ -65,10 +65,19 @@ class Ending:
 
 
 class Watcher:
-    """An observer of the child. `broken`: files whose import was given up, with the reason."""
+    """An observer of the child. `broken`: files whose import was given up, with the reason. `gave_up`: the session
+    did not end by itself. `long`: seconds after which a test without a limit is worth a word."""
 
     def __init__(
-        self, record: Record, folder: Path, ledger: Ledger, limits: Limits, tick: Callable[[], None], flames: Flames
+        self,
+        record: Record,
+        folder: Path,
+        ledger: Ledger,
+        limits: Limits,
+        tick: Callable[[], None],
+        flames: Flames,
+        *,
+        long: float = LONG,
     ) -> None:
         self.broken: dict[str, str] = {}
         self._flames = flames
@@ -77,13 +86,12 @@ class Watcher:
         self._ledger = ledger
         self._limits = limits
         self._tick = tick
+        self._long = long
         self._child = 0
         self._endings: dict[str, Ending] = {}
         self._killed: dict[str, Running] = {}
         self._told: set[str] = set()
-        self._active = time.monotonic()
-        self._seen = 0
-        self._over = False
+        self.gave_up = False
         self._memory = Memory(record, limits.memory, limits.task_memory)
         self.every = QUICK if self._memory.limited else TICK
 
@@ -95,8 +103,6 @@ class Watcher:
         self._flames.ticked()
         self._ledger.poll()
         now = time.monotonic()
-        if self._ledger.offset != self._seen:
-            self._seen, self._active = self._ledger.offset, now
         doing = {running.worker: running for running in self._ledger.doing()}
         for worker, ending in list(self._endings.items()):
             if doing.get(worker) is not ending.doing:
@@ -131,9 +137,9 @@ class Watcher:
         if limit and took > limit:
             what = "running" if running.test else "being imported"
             self._begin_to_end(running, "time", f"still {what} after {took:.1f} s, limit {limit:g} s")
-        elif running.test and not limit and took > LONG and running.id not in self._told:
+        elif running.test and not limit and took > self._long and running.id not in self._told:
             self._told.add(running.id)
-            self._record.put("note", code="no-limit", text=f"{running.id} ran for more than {LONG:g} s")
+            self._record.put("note", code="no-limit", text=f"{running.id} ran for more than {self._long:g} s")
 
     def _begin_to_end(self, running: Running, what: str, message: str) -> None:
         """Stop the process, and look once more at the next tick: what it did may have ended meanwhile."""
@@ -201,9 +207,16 @@ class Watcher:
     def _look_for_the_end(self, now: float) -> None:
         """A session that ran its last test and does not come to its end."""
         limit, ledger = self._limits.collect, self._ledger
-        if self._over or not limit or not ledger.here or ledger.doing() or ledger.left() or now - self._active < limit:
+        if (
+            self.gave_up
+            or not limit
+            or not ledger.here
+            or ledger.doing()
+            or ledger.left()
+            or now - ledger.active < limit
+        ):
             return
-        self._over = True
+        self.gave_up = True
         self._record.put("crash", id="", text=f"did not end within {limit:g} s after its last test", worker="")
         kill_tree(self._child)
 

@@ -157,7 +157,8 @@ def clean_up(instructions: dict[str, Any]) -> None:
                 timeout=CLEAN_UP_LIMIT,
                 check=False,
             )
-    shutil.rmtree(instructions["folder"], ignore_errors=True)
+    for folder in filter(None, (instructions.get("data"), instructions["folder"])):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

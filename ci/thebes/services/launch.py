@@ -1,9 +1,12 @@
 """Starts a server under its guard and waits until it answers, within a limit. Nothing is left if that fails."""
 
+import contextlib
+import errno
 import json
 import os
 import pwd
 import queue
+import re
 import secrets
 import shutil
 import socket
@@ -31,11 +34,15 @@ TOLD_EVERY = 5.0  # seconds between two lines of progress
 END_LIMIT = 90.0  # seconds that a guard may take to end its server and clean up
 UNPRIVILEGED = ("postgres", "nobody")
 UNGUARDED = 600.0  # seconds after which a folder that never had a guard won't get one
+MEMORY = Path("/dev/shm")  # noqa: S108  (a folder of ours in it, as in the temporary folder)
+ROOM = 2 << 30  # bytes that must be free there
 TAIL = 4000
+LINE = 64 * 1024
+NO_SPACE = os.strerror(errno.ENOSPC).lower().encode()  # as every program says it; servers run with LC_ALL=C
 
 
 class Instructions(Value, frozen=True, kw_only=True):
-    """What a guard is told; see guard.py. `user` and `group` are ids, null for our own."""
+    """What a guard is told; see guard.py. `user` and `group` are ids, null for our own. `data`: a folder in memory."""
 
     folder: str
     log: str
@@ -46,12 +53,13 @@ class Instructions(Value, frozen=True, kw_only=True):
     group: int | None = None
     environment: dict[str, str]
     cleanup: tuple[tuple[str, ...], ...] = ()
+    data: str | None = None
     detached: bool = False
 
 
-def base_folder() -> Path:
+def base_folder(top: Path | None = None) -> Path:
     """Where services have their folders: ours alone to write. InputError: somebody else made it."""
-    folder = Path(tempfile.gettempdir()) / f"thebes-services-{os.getuid()}"
+    folder = (top or Path(tempfile.gettempdir())) / f"thebes-services-{os.getuid()}"
     mode = 0o711 if os.getuid() == 0 else 0o700  # a server of another user must come through
     folder.mkdir(mode=mode, exist_ok=True)
     found = folder.lstat()
@@ -66,6 +74,29 @@ def new_folder(prefix: str) -> Path:
     return folder
 
 
+def data_folder(folder: Path) -> Path:
+    """Where the server of `folder` keeps its data: in memory, if there is room and TMPDIR does not say where else.
+
+    PostgreSQL copies a database as three hundred small files, which costs a tenth of the time there.
+    """
+    if "TMPDIR" in os.environ or not _has_room(MEMORY):
+        return folder
+    own = base_folder(MEMORY) / folder.name
+    own.mkdir(mode=folder.stat().st_mode & 0o777)
+    return own
+
+
+def _has_room(top: Path) -> bool:
+    """Is it there, ours to write, and large enough, with as much memory left when it is full?"""
+    try:
+        told = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
+        room = shutil.disk_usage(top).free
+    except OSError:
+        return False
+    available = int(told[1]) << 10 if told else 0
+    return room >= ROOM and available >= 2 * ROOM and os.access(top, os.W_OK | os.X_OK)
+
+
 def sweep() -> int:
     """Clean up after guards that were killed: their folders are there, and nobody holds the lock. Returns how many."""
     swept = 0
@@ -78,7 +109,19 @@ def sweep() -> int:
             swept += 1
         elif time.time() - folder.lstat().st_mtime > UNGUARDED:
             shutil.rmtree(folder, ignore_errors=True)
+    _sweep_memory()
     return swept
+
+
+def _sweep_memory() -> None:
+    """Data whose server never came to have a guard."""
+    base = MEMORY / f"thebes-services-{os.getuid()}"
+    if not base.is_dir():
+        return
+    guarded = {folder.name for folder in base_folder().iterdir()}
+    for folder in base_folder(MEMORY).iterdir():
+        if folder.name not in guarded and time.time() - folder.lstat().st_mtime > UNGUARDED:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_held(folder: Path) -> bool:
@@ -161,6 +204,18 @@ class Guarded:
         """Leave a detached guard to itself."""
         self._process.returncode = 0  # or the interpreter would warn of a child that is still there
 
+    def no_space(self) -> str:
+        """The last line of the server's own log that says that a disk is full; empty: none does.
+
+        initdb and PostgreSQL go on with other lines after it. A statement that a server repeats is its client's text.
+        """
+        found = b""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            for line in iter(lambda: file.readline(LINE), b""):
+                if NO_SPACE in line.lower() and b"STATEMENT:" not in line:
+                    found = line
+        return found.decode("utf-8", "replace").strip()
+
     def last_words(self) -> str:
         """The end of the server's own log."""
         try:
@@ -205,7 +260,7 @@ def wait_until(
 
 def _failed(guarded: Guarded, text: str) -> ServiceError:
     words = guarded.last_words()
-    last = words.rpartition("\n")[2]
+    last = guarded.no_space() or words.rpartition("\n")[2]
     return ServiceError("service-failed", f"{text}; its log ends with: {last}" if last else f"{text}; no log", words)
 
 

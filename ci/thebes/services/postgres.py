@@ -3,10 +3,11 @@
 import re
 import shutil
 import signal
+import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .kinds import Kind, Launch, NotReadyError, Place, RefusedError
 
@@ -21,6 +22,8 @@ ELSEWHERE = (
 )
 # Data of a test run need not survive a power failure; without these a commit waits for the disk.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=on", "max_connections=200")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+FILES = ("sslrootcert", "sslcert", "sslkey")
 # SQLSTATEs that say "not yet": starting up, shutting down, too many connections.
 TRANSIENT = frozenset({"57P03", "57P01", "53300"})
 
@@ -76,6 +79,7 @@ class Postgres(Kind):
         import pg8000.dbapi  # noqa: PLC0415  (installed with the extra `services` only)
 
         parts = urlsplit(url)
+        tls = context_of(dict(parse_qsl(parts.query)))
         try:
             connection = pg8000.dbapi.connect(
                 user=unquote(parts.username or USER),
@@ -84,6 +88,7 @@ class Postgres(Kind):
                 port=parts.port or self.container_port,
                 database=unquote(parts.path.lstrip("/")) or DATABASE,
                 timeout=2,
+                ssl_context=tls,
             )
         except pg8000.dbapi.DatabaseError as error:
             details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
@@ -99,6 +104,31 @@ class Postgres(Kind):
             raise NotReadyError(str(error)) from None
         finally:
             connection.close()
+
+
+def context_of(options: Mapping[str, str]) -> ssl.SSLContext | bool | None:
+    """How to connect by TLS, from the options of a URL, as libpq reads them (its manual, "SSL support").
+
+    False is never, None is where the server offers it, unverified; a context is always. RefusedError: an option makes
+    no sense, or names a file that can't be read.
+    """
+    mode = options.get("sslmode", "prefer")
+    if mode not in SSL_MODES:
+        raise RefusedError(f"sslmode={mode}: expected one of {', '.join(SSL_MODES)}")
+    if mode in {"disable", "allow", "prefer"}:
+        return False if mode == "disable" else None
+    authority = options.get("sslrootcert")
+    try:
+        context = ssl.create_default_context(cafile=None if authority == "system" else authority)
+        context.check_hostname = mode == "verify-full"
+        if mode == "require" and not authority:
+            context.verify_mode = ssl.CERT_NONE
+        if certificate := options.get("sslcert"):
+            context.load_cert_chain(certificate, options.get("sslkey"), options.get("sslpassword"))
+    except OSError as error:  # which does not name the file
+        files = ", ".join(f"{name}={options[name]}" for name in FILES if name in options)
+        raise RefusedError(f"{files}: {error.strerror or error}") from None
+    return context
 
 
 def _numbers(path: str) -> list[int]:

@@ -5,6 +5,7 @@ an error, because something else than what was meant would be tested.
 """
 
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from .launch import (
     HOST,
     Guarded,
     Instructions,
+    data_folder,
     free_port,
     give,
     new_folder,
@@ -76,7 +78,11 @@ def start(service: Service, asked: str, context: Context) -> Running:
         if not isinstance(found, str):
             return found
         tried.append(f"{source}: {found}")
-    raise ServiceError("service-missing", f"{label(service, asked)}: {'; '.join(tried)}. {_ways(service, asked)}")
+    raise missing(service, asked, tried)
+
+
+def missing(service: Service, asked: str, tried: Sequence[str]) -> ServiceError:
+    return ServiceError("service-missing", f"{label(service, asked)}: {'; '.join(tried)}. {_ways(service, asked)}")
 
 
 def label(service: Service, asked: str) -> str:
@@ -99,6 +105,7 @@ def _ways(service: Service, asked: str) -> str:
 
 
 def from_url(service: Service, asked: str, context: Context) -> Running | str:
+    """Asks the server at the URL, and starts nothing."""
     names = [variable(service.name, asked), variable(service.name)] if asked else [variable(service.name)]
     for name in names:
         if url := context.environment.get(name):
@@ -157,12 +164,25 @@ def from_wheels(service: Service, asked: str, context: Context) -> Running | str
 def _binary(
     service: Service, kind: Kind, asked: str, context: Context, source: Source, binaries: Sequence[str]
 ) -> Running | str:
+    found = fitting(binaries, asked)
+    return found if isinstance(found, str) else _run_binary(service, kind, found.path, context, source)
+
+
+class Binary(NamedTuple):
+    """A server's binary, and the version that it tells."""
+
+    path: str
+    version: str
+
+
+def fitting(binaries: Sequence[str], asked: str) -> Binary | str:
+    """The first of the binaries that is of version `asked`, or what there is instead."""
     versions = {binary: binary_version(binary) for binary in binaries}
-    fitting = [binary for binary, version in versions.items() if version and matches(version, asked)]
-    if not fitting:
-        there = ", ".join(sorted({version for version in versions.values() if version}))
-        return f"only {there}" if there else "none"
-    return _run_binary(service, kind, fitting[0], context, source)
+    for path, version in versions.items():
+        if version and matches(version, asked):
+            return Binary(path, version)
+    there = ", ".join(sorted({version for version in versions.values() if version}))
+    return f"only {there}" if there else "none"
 
 
 def binary_version(binary: str) -> str | None:
@@ -192,8 +212,11 @@ def _run_binary(service: Service, kind: Kind, binary: str, context: Context, sou
 def _run_once(service: Service, kind: Kind, binary: str, context: Context, source: Source) -> Running:
     log = context.logs / f"{service.name}.log"
     before = log.stat().st_size if log.exists() else 0
-    guarded, url, port = _guarded(kind, binary, context, log)
     what = f"{service.name} from {binary}"
+    try:
+        guarded, url, port = _guarded(kind, binary, context, log)
+    except OSError as error:
+        raise ServiceError("service-failed", f"{what}: its folder can't be made: {_words(error)}") from None
     try:
         version = wait_until(
             guarded, lambda: _answer(kind, url, service), service.limit, what, context.tell, context.stopped
@@ -216,13 +239,26 @@ def _answer(kind: Kind, url: str, service: Service) -> str | None:
         return None
 
 
+def _words(error: OSError) -> str:
+    """Why, and where; of many that copying a folder has met, the first."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return str(error)
+
+
 def _guarded(kind: Kind, binary: str, context: Context, log: Path) -> tuple[Guarded, str, int]:
     folder = new_folder(context.name)
     who = owner()
-    place = Place(folder / "run", HOST, free_port(), new_password())
-    place.folder.mkdir(mode=0o700)
-    launch = kind.launch(reachable(binary, who, folder), place)
-    give(place.folder, who)
+    data = data_folder(folder)
+    place = Place(data / "run", HOST, free_port(), new_password())
+    try:
+        place.folder.mkdir(mode=0o700)
+        launch = kind.launch(reachable(binary, who, folder), place)
+        give(place.folder, who)
+    except BaseException:
+        for made in {folder, data}:  # nobody guards them yet
+            shutil.rmtree(made, ignore_errors=True)
+        raise
     instructions = Instructions(
         folder=str(folder),
         log=str(log),
@@ -232,6 +268,7 @@ def _guarded(kind: Kind, binary: str, context: Context, log: Path) -> tuple[Guar
         user=who.user,
         group=who.group,
         environment=plain_environment(context.environment),
+        data=None if data == folder else str(data),
         detached=context.detached,
     )
     return Guarded(instructions), kind.url(place.host, place.port, place.password), place.port
@@ -249,7 +286,7 @@ def from_docker(service: Service, asked: str, context: Context) -> Running | str
     shipped = service.kind in KINDS
     own = None if shipped else compose.of_file(service, context.root, engine, environment)
     folder = new_folder(context.name)
-    inner = own or compose.of_kind(_kind(service), _image(service, asked), password, folder)
+    inner = own or compose.of_kind(_kind(service), image(service, asked), password, folder)
     project = re.sub(r"[^a-z0-9-]+", "-", f"thebes-{folder.name.lower()}")
     up = compose.Up(engine, project, inner, environment)
     guarded = Guarded(
@@ -275,7 +312,7 @@ def _kind(service: Service) -> Kind:
     return KINDS[service.kind]
 
 
-def _image(service: Service, asked: str) -> str:
+def image(service: Service, asked: str) -> str:
     return f"{service.image or _kind(service).image}:{asked or 'latest'}"
 
 
@@ -305,4 +342,4 @@ STARTERS: Mapping[Source, Starter] = {
     Source.EMBEDDED: from_wheels,
 }
 
-__all__ = ["KINDS", "Context", "Running", "label", "start"]
+__all__ = ["KINDS", "Binary", "Context", "Running", "fitting", "label", "missing", "start"]

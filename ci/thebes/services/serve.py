@@ -17,6 +17,12 @@ class Served:
         self.servers: dict[str, Server] = {name: one.server for name, one in running.items()}
         self.environment = environment_of(self.servers, services)
 
+    def full(self) -> Iterable[str]:
+        """Servers whose disk was full, each with what its log says of that."""
+        for name, one in self._running.items():
+            if one.guarded and (words := one.guarded.no_space()):
+                yield f"{name}: {words}"
+
     def died(self) -> Iterable[str]:
         """Servers that ended by themselves, each with the end of its log."""
         for name, one in self._running.items():

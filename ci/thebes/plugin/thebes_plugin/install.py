@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .__main__ import allow_tracing
+from .benchmarks import PEER, Benchmarks
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
@@ -40,9 +41,20 @@ def install(config: pytest.Config, path: str) -> None:
     tells = not worker or name == "gw0" or int(name.removeprefix("gw") or 0) >= worker["workercount"]
     selector = Selector(config, shard, record if tells else None, name)
     config.pluginmanager.register(selector, "thebes-selector")
-    if worker or not _distributes(config):  # the controller of xdist runs no test
+    runs_tests = bool(worker) or not _distributes(config)  # the controller of xdist runs none
+    if config.pluginmanager.has_plugin("_cov"):
+        from .covering import CoverageKeeper  # noqa: PLC0415  (only where coverage is measured)
+
+        config.pluginmanager.register(CoverageKeeper(config, record, name, runs_tests=runs_tests), "thebes-coverage")
+    if runs_tests:
         if shard.measure_memory:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
+        if config.pluginmanager.hasplugin(PEER):
+            config.pluginmanager.register(Benchmarks(config, record), "thebes-benchmarks")
+        if shard.leaks:
+            from .leaks import LeakFinder  # noqa: PLC0415  (only where it is asked for)
+
+            config.pluginmanager.register(LeakFinder(config, record, name, fails=shard.leaks == "fail"), "thebes-leaks")
         config.pluginmanager.register(Guard(config, record, name, shard), "thebes-guard")
     if worker:
         config.pluginmanager.register(WorkerClock(clock), "thebes-worker")

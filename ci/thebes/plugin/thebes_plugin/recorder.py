@@ -134,7 +134,7 @@ class Recorder:
             if when == "teardown":
                 self._end(report, attempt)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
     def _take_unusual(self, report: pytest.TestReport, attempt: Attempt) -> bool:
         """Anything but a plain pass. True: nothing is left to do for this report."""
@@ -223,15 +223,13 @@ class Recorder:
     def pytest_internalerror(self, excrepr: Any) -> None:
         self._put("note", code="internal-error", text=bounded(str(excrepr)))
 
-    @pytest.hookimpl(tryfirst=True, specname="pytest_sessionfinish")
-    def no_further_test(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
         try:
-            self.record.flush()
+            self.record.flush()  # there is no further test
         except RecordError as error:
-            _give_up(error)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+            give_up(error)
+        yield
         controller = self.config.pluginmanager.get_plugin("dsession")
         stopped = session.shouldfail or session.shouldstop or (controller.shouldstop if controller else False) or None
         self._put(
@@ -245,10 +243,11 @@ class Recorder:
         try:
             self.record.put(kind, **fields)
         except RecordError as error:
-            _give_up(error)
+            give_up(error)
 
 
-def _give_up(error: RecordError) -> None:
+def give_up(error: RecordError) -> None:
+    """Without its record a shard proves nothing: end the session."""
     pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
 
 

@@ -46,6 +46,7 @@ class Shard:
         self.known = frozenset(instructions["known"])
         self.memory_limit: int | None = instructions["memory_limit"]
         self.measure_memory: bool = instructions["measure_memory"]
+        self.leaks: str | None = instructions["leaks"]
         self.part: str | None = instructions["part"]
         self.default_limit: float | None = instructions["default_limit"]
         self.narrowed: bool = instructions["narrowed"]

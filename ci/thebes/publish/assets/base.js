@@ -57,12 +57,13 @@ function copyButton(text) {
 /** A list that shows a first part and a button for the next. */
 function inParts(items, size, make, parent) {
   let shown = 0;
-  const more = el("button", { type: "button", click: next });
+  const more = el("button", { type: "button", class: "more", click: next });
   parent.append(more);
   function next() {
     const part = items.slice(shown, shown + size).map(make);
     shown += part.length;
     more.before(...part);
+    more.dataset.left = `… and ${number.format(items.length - shown)} more`; // on paper nobody can press it
     more.hidden = shown >= items.length;
     more.textContent = `Show ${number.format(Math.min(size, items.length - shown))} more of ${number.format(items.length - shown)}`;
   }

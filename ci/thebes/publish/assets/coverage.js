@@ -120,7 +120,7 @@ async function sourceView(page, parent, source) {
   const whose = among ? `by ${state.suite || state.gate}` : "by any task";
   page.status(`${percent(coverShare(found))} ${whose}: ${number.format(found.statements - found.executed)} of ${count(found.statements, "statement")} and ${number.format(found.branches - found.taken)} of ${count(found.branches, "branch", "branches")} missing`);
   parent.append(
-    el("p", {}, el("a", { href: address(state, { source: "", line: "" }) }, "← all sources")),
+    el("p", { class: "back" }, el("a", { href: address(state, { source: "", line: "" }) }, "← all sources")),
     el("h2", { class: "id" }, source[0]),
   );
   if (source[4].length > 1) parent.append(bySuite(run, state, source));

@@ -8,7 +8,9 @@ function memoryView(page, parent) {
   const steady = run.memory.steady.filter(([file, suite]) => fits(run.suiteOf.get(suite) || ["", ""], page.state.shard, page.state) && file.includes(page.state.file));
   const series = processSeries(page);
   page.status(`${count(series.length, "process", "processes")} and ${count(run.memory.measured, "test")} measured`);
-  if (!series.length && !run.memory.measured) return void parent.append(el("p", { class: "empty" }, "Nothing was measured."));
+  const leaks = run.memory.leaks.filter(([row]) => shown.has(row));
+  if (leaks.length) parent.append(el("h2", {}, "Leaks"), leaking(page, leaks));
+  if (!series.length && !run.memory.measured && !leaks.length) return void parent.append(el("p", { class: "empty" }, "Nothing was measured."));
   if (!run.memory.measured) parent.append(el("p", { class: "quiet" }, "Tests were not measured one by one: measure-memory does that."));
   const most = page.printing ? 20 : peaks.length;
   if (peaks.length) {
@@ -29,6 +31,11 @@ function sizes(page, pairs, heading) {
   const largest = pairs[0][1];
   const line = ([row, size]) => el("tr", {}, testButton(page, row), meter(size / largest), cell(megabytes(size), "num"));
   return table(["Test", "", heading], pairs.map(line));
+}
+
+function leaking(page, leaks) {
+  const line = ([row, text]) => el("tr", {}, testButton(page, row), cell(text));
+  return table(["Test", "What it left"], leaks.map(line));
 }
 
 function growing(files) {

@@ -211,8 +211,11 @@ class Page {
     this.dialog.showModal();
   }
 
-  /** For paper: failures opened, then what was slow, flaky and skipped. */
+  /** For paper: failures opened, then what was slow, flaky and skipped; or the source that is open, as it stands. */
   print() {
+    const source = this.view.name === "coverage" && Boolean(this.state.source);
+    document.body.classList.toggle("one-source", source);
+    if (source) return;
     if (this.rows) this.rows.close();
     this.rows = null;
     const parent = byId("view");

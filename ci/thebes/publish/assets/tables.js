@@ -106,11 +106,12 @@ function flakyView(page, parent) {
 /** Rows of a table in parts: the button stands below the table. */
 function moreRows(items, size, make, body, parent) {
   let shown = 0;
-  const more = el("button", { type: "button", click: next });
+  const more = el("button", { type: "button", class: "more", click: next });
   function next() {
     const part = items.slice(shown, shown + size);
     shown += part.length;
     body.append(...part.map(make));
+    more.dataset.left = `… and ${number.format(items.length - shown)} more`; // on paper nobody can press it
     more.hidden = shown >= items.length;
     more.textContent = `Show ${number.format(Math.min(size, items.length - shown))} more of ${number.format(items.length - shown)}`;
   }

@@ -1,0 +1,35 @@
+"""What the watcher tells of a test that nothing ends."""
+
+import json
+import os
+from pathlib import Path
+
+from thebes.plugin.thebes_plugin.record import Record
+from thebes.run.flame import Flames
+from thebes.run.ledger import Ledger
+from thebes.run.watcher import Limits, Watcher
+
+
+def test_a_long_test_without_a_limit_is_noted_once(tmp_path: Path) -> None:
+    record = Record(str(tmp_path / "record.jsonl"))
+    record.put("collected", file="test_a.py", ids=["test_slow", "test_limited"], own=None)
+    record.put("start", id="test_a.py::test_slow", at=1.0, limit=0.0, worker="gw0")
+    record.put("start", id="test_a.py::test_limited", at=1.0, limit=3600.0, worker="gw1")
+    ticks: list[None] = []
+    watcher = Watcher(
+        record,
+        tmp_path,
+        Ledger(tmp_path / "record.jsonl"),
+        Limits(),
+        lambda: ticks.append(None),
+        Flames((), tmp_path),
+        long=0.0,
+    )
+    watcher.started(os.getpid())
+    for _ in range(3):
+        watcher.ticked()
+    record.close()
+    notes = [json.loads(line) for line in (tmp_path / "record.jsonl").read_bytes().splitlines()[3:]]
+    text = "test_a.py::test_slow ran for more than 0 s"
+    assert notes == [{"kind": "note", "code": "no-limit", "text": text}]
+    assert len(ticks) == 3
