@@ -74,7 +74,8 @@ lock: .venv/ready ## Pin the development environment anew
 	$(PIN) --python-version 3.11 --extra cli pyproject.toml requirements/clients.in -o requirements/cli.txt
 	$(PIN) --python-version 3.11 tests/workflows/requirements.in -o tests/workflows/requirements.txt
 	$(PIN) --group $(AGENT_MEMORY)/pyproject.toml:dev $(AGENT_MEMORY)/pyproject.toml requirements/agent-memory.in -o requirements/agent-memory.txt
-	for tool in uv poetry pdm; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
+	for tool in uv poetry; do echo $$tool | $(PIN) --python-version 3.11 - -o requirements/$$tool.txt; done
+	$(PIN) --python-version 3.11 requirements/pdm.in -o requirements/pdm.txt
 
 ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the tests need into the active environment
 	python -m pip install --quiet --require-hashes -r requirements/dev.txt

@@ -198,25 +198,27 @@ PYPROJECT = {"project": {"optional-dependencies": {"test": [], "docs": []}}, "de
         (["uv.lock", "pyproject.toml"], PYPROJECT, "uv", "uv sync --frozen --all-extras --all-groups"),
         (["poetry.lock"], {}, "poetry", "poetry install --no-interaction --all-extras --all-groups"),
         (["pdm.lock"], {}, "pdm", "pdm sync --group :all"),
-        (["pyproject.toml"], PYPROJECT, "pip", "python -m pip install --group dev --editable .[test]"),
+        (["pyproject.toml"], PYPROJECT, "pip", "python -m pip install --group dev --editable .[test] pytest"),
         (
             ["requirements/dev.txt", "requirements/docs.txt"],
             {},
             "pip",
-            "python -m pip install --requirement requirements/dev.txt",
+            "python -m pip install --requirement requirements/dev.txt pytest",
         ),
         (
             ["requirements-test.txt", "setup.py"],
             {},
             "pip",
-            "python -m pip install --requirement requirements-test.txt --editable .",
+            "python -m pip install --requirement requirements-test.txt --editable . pytest",
         ),
+        (["pyproject.toml"], {"project": {"name": "x"}}, "pip", "python -m pip install --editable . pytest"),
         (["README.md"], {}, "pip", "python -m pip install pytest"),
     ],
 )
 def test_recipes(files: list[str], pyproject: Mapping[str, Any], tool: str, command: str) -> None:
     made = environment.recipe(files, pyproject, "")
-    assert (made.tool, " ".join(made.commands[0])) == (tool, command)
+    assert (made.tool, " ".join(made.commands[-1])) == (tool, command)
+    assert made.commands[:-1] == ((environment.PIP_WITH_GROUPS,) if tool == "pip" and "--group" in command else ())
 
 
 def test_a_given_command_wins() -> None:

@@ -15,6 +15,8 @@ DEFAULT_PYTHON = "3.13"
 CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 # What the tests of a project are usually called to need, in the order of likelihood.
 EXTRAS = ("test", "tests", "testing", "dev")
+# What Python 3.11 and 3.12 bring along does not know groups.
+PIP_WITH_GROUPS = ("python", "-m", "pip", "install", "pip>=25.1")
 REQUIREMENTS = re.compile(
     r"(requirements/)?((dev|test|tests|testing|ci)[-_]requirements|requirements([-_](dev|test|tests|testing|ci))?|(?<=/)(dev|test|tests|testing|ci))\.txt"
 )
@@ -45,7 +47,9 @@ def recipe(files: Sequence[str], pyproject: Mapping[str, Any], install: str) -> 
     if lock:
         return Recipe(tool=LOCKS[lock], commands=(_locked(LOCKS[lock]),), files=relevant, locked=True)
     wanted = _arguments(relevant, files, pyproject)
-    return Recipe(tool="pip", commands=(("python", "-m", "pip", "install", *wanted),), files=relevant, locked=False)
+    newer = (PIP_WITH_GROUPS,) if "--group" in wanted else ()
+    commands = (*newer, ("python", "-m", "pip", "install", *wanted))
+    return Recipe(tool="pip", commands=commands, files=relevant, locked=False)
 
 
 def _relevant(file: str) -> bool:
@@ -61,7 +65,8 @@ def _locked(tool: str) -> tuple[str, ...]:
 
 
 def _arguments(relevant: Sequence[str], files: Sequence[str], pyproject: Mapping[str, Any]) -> Iterable[str]:
-    """What pip is asked for: files of requirements, the project itself with its extra for tests, else pytest."""
+    """What pip is asked for: files of requirements, groups, the project itself with its extra for tests. And pytest,
+    which some leave to tox or hatch: whoever asks for a version of it gets that."""
     wanted: list[str] = []
     for file in relevant:
         if file.endswith(".txt"):
@@ -73,7 +78,7 @@ def _arguments(relevant: Sequence[str], files: Sequence[str], pyproject: Mapping
         extras = _table(_table(pyproject.get("project")).get("optional-dependencies"))
         found = [name for name in EXTRAS if name in extras]
         wanted += ["--editable", f".[{','.join(found)}]" if found else "."]
-    return wanted if wanted and any(word != "." for word in wanted) else [*wanted, "pytest"]
+    return [*wanted, "pytest"]
 
 
 def pythons(given: str, configured: Sequence[str], version_file: str, pyproject: Mapping[str, Any]) -> tuple[str, ...]:

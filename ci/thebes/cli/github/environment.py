@@ -83,7 +83,8 @@ def _found(command: tuple[str, ...], environment: Mapping[str, str]) -> list[str
         raise InputError(f"{command[0]}: not on PATH, but the lock file is its; install it, or name a command")
     tools = Path(environment.get("RUNNER_TEMP", "/tmp"), f"thebes-{command[0]}")  # noqa: S108  (of this job alone)
     _run([sys.executable, "-m", "venv", str(tools)], kit.parent, environment)
-    _run([str(tools / "bin" / "pip"), "install", "-q", "--require-hashes", "-r", str(kit)], kit.parent, environment)
+    pip = [str(tools / "bin" / "pip"), "install", "-q", "--no-deps", "--require-hashes"]  # the file names all
+    _run([*pip, "-r", str(kit)], kit.parent, environment)
     return [str(tools / "bin" / command[0]), *command[1:]]
 
 
