@@ -4,8 +4,10 @@ pytest itself collects, in the user's Python, with every file's own collection e
 can't serve is collected once in full, and a note says so.
 """
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ import msgspec
 from .errors import InputError
 from .interpreter import Interpreter, child_environment
 from .model import Discovery, Options, TestFile
+from .plugin.thebes_plugin.aftermath import place_of
 
 PLUGIN = Path(__file__).parent / "plugin" / "thebes_plugin"
 # A copy that is installed in the user's environment makes way for ours: there is one version in a run.
@@ -24,6 +27,8 @@ PLUGIN_ARGUMENTS = ("-p", "no:thebes", "-p", "thebes_plugin.hooks")
 
 NORMAL_ENDS = (0, 5)  # with every file emptied, "no tests collected" is the normal end
 COLLECTED_ENDS = (0, 1, 2, 5)  # a full collection may meet files that can't be imported
+LIMIT = 900.0  # seconds; files are only listed, or imported once
+DUMP = 5.0  # seconds that a pytest over the limit gets to tell where it was
 
 
 def discover(
@@ -33,21 +38,24 @@ def discover(
     environment: Mapping[str, str],
     *,
     full: bool = False,
+    limit: float = LIMIT,
 ) -> Discovery:
     """The test files of the project in `folder`, sorted by key; `arguments` are the plain run's own.
 
-    InputError, with pytest's own last words, where pytest can't collect or finds no file at all.
+    InputError, with pytest's own last words, where pytest can't collect, finds no file at all or takes more than
+    `limit` seconds.
     """
     notes = []
-    if full:
-        exit_code, found, output = _collect(folder, interpreter, arguments, environment, full=True)
-    else:
-        exit_code, found, output = _collect(folder, interpreter, arguments, environment, full=False)
-        if exit_code not in NORMAL_ENDS or found is None or found["errors"] or not found["files"]:
-            why = _last_words(found, output)
-            notes.append(f"discovery without imports was not possible ({why}); everything was collected once")
-            full = True
-            exit_code, found, output = _collect(folder, interpreter, arguments, environment, full=True)
+
+    def collect(*, imports: bool) -> tuple[int, dict[str, Any] | None, str]:
+        return _collect(folder, interpreter, arguments, environment, full=imports, limit=limit)
+
+    exit_code, found, output = collect(imports=full)
+    if not full and (exit_code not in NORMAL_ENDS or found is None or found["errors"] or not found["files"]):
+        why = _last_words(found, output)
+        notes.append(f"discovery without imports was not possible ({why}); everything was collected once")
+        full = True
+        exit_code, found, output = collect(imports=True)
     if exit_code not in COLLECTED_ENDS or found is None:
         raise InputError(f"{folder}: pytest can't collect (exit {exit_code}): {_last_words(found, output)}")
     if not found["files"]:
@@ -62,30 +70,55 @@ def _collect(
     environment: Mapping[str, str],
     *,
     full: bool,
+    limit: float,
 ) -> tuple[int, dict[str, Any] | None, str]:
     """Exit code of pytest, what the plug-in wrote (None: it did not come to that), what was printed."""
     with tempfile.TemporaryDirectory(prefix="thebes-") as scratch:
         result = Path(scratch, "discovery.json")
-        done = subprocess.run(
-            [
-                interpreter.path,
-                str(PLUGIN),
-                *PLUGIN_ARGUMENTS,
-                f"--thebes-discover={result}",
-                "--collect-only",
-                "-q",
-                *arguments,
-            ],
-            cwd=folder,
-            env=child_environment(environment, interpreter.path)
-            | {"COVERAGE_FILE": str(Path(scratch, "coverage")), "THEBES_COLLECT": "1" if full else "0"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        found = json.loads(result.read_bytes()) if result.exists() else None
-        return done.returncode, found, done.stdout.decode("utf-8", "replace")
+        log = Path(scratch, "output.log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    interpreter.path,
+                    str(PLUGIN),
+                    *PLUGIN_ARGUMENTS,
+                    f"--thebes-discover={result}",
+                    "--collect-only",
+                    "-q",
+                    *arguments,
+                ],
+                cwd=folder,
+                env=child_environment(environment, interpreter.path)
+                | {"COVERAGE_FILE": str(Path(scratch, "coverage")), "THEBES_COLLECT": "1" if full else "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        ended = _wait(process, limit)
+        said = log.read_bytes().decode("utf-8", "replace")
+        if not ended:
+            path, line = place_of(said)
+            where = f"; it was at {os.path.relpath(path, folder)}:{line}" if path else ""
+            raise InputError(f"{folder}: pytest did not end its collection within {limit:g} s{where}")
+        return process.returncode, json.loads(result.read_bytes()) if result.exists() else None, said
+
+
+def _wait(process: "subprocess.Popen[bytes]", limit: float) -> bool:
+    """Did it end in time? If not, it is asked to write its stacks first, which pytest's faulthandler does. Nothing
+    that it started is left behind."""
+    try:
+        process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(DUMP)
+        return False
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return True
 
 
 def _last_words(found: dict[str, Any] | None, output: str) -> str:

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from support.project import Project, Result
+from support.waiting import eventually
 from thebes.cli import main
+from thebes.discover import discover
+from thebes.errors import InputError
+from thebes.interpreter import find
 
 QUIET = "[tool.pytest.ini_options]\naddopts = '-p no:randomly -p no:hypothesispytest'\n"
 TESTS = {"tests/test_a.py": "def test_a(): pass\ndef test_b(): pass\n"}
@@ -206,3 +210,24 @@ def test_no_command_shows_the_help(ran: Project) -> None:
     assert result.exit == 2
     assert "thebes run" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_discovery_that_does_not_end(project: Project) -> None:
+    """It is ended with all that it started, and the place where it stood is named."""
+    project.write(
+        {
+            "conftest.py": """
+            import pathlib, subprocess, threading
+            def pytest_sessionfinish():
+                child = subprocess.Popen(["sleep", "600"])
+                pathlib.Path("child.tmp").write_text(str(child.pid))
+                threading.Event().wait()
+            """,
+            **TESTS,
+        }
+    )
+    environment = project.environment()
+    with pytest.raises(InputError, match=r"did not end its collection within 4 s; it was at conftest\.py:5$"):
+        discover(project.root, find(project.root, environment), (), environment, limit=4.0)
+    child = int((project.root / "child.tmp").read_text())
+    eventually(lambda: not Path(f"/proc/{child}").exists(), "the child is gone")
