@@ -107,6 +107,17 @@ def test_kill_9_of_the_supervisor_spares_the_job(
     )
 
 
+def test_a_stop_in_the_middle_of_a_reload_leaves_no_listener(host: Host, github: GitHub) -> None:
+    wait_ready(github, "b")
+    try:
+        host.run("systemctl kill --signal=HUP thebes-runner@b; systemctl stop thebes-runner@b")
+        assert host.code("systemctl is-active --quiet thebes-job@b") != 0
+        assert not github.ready("b")
+    finally:
+        host.run("systemctl start thebes-runner@b")
+    wait_ready(github, "b")
+
+
 @pytest.fixture
 def small_disk(host: Host, request: pytest.FixtureRequest) -> Iterator[None]:
     """Runner a on a file system of `request.param` MiB of its own; runner b and the disk guard rest."""

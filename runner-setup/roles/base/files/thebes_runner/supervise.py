@@ -24,6 +24,7 @@ from thebes_runner.errors import GitHubError, HostError, RunnerKitError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
 
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
 # Exit codes of Runner.Listener (its Constants.cs).
@@ -100,6 +101,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, raise_reloaded)
         failures = 0
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
             self.adopt()
             while not self.draining():
                 try:
@@ -110,7 +112,6 @@ class Supervisor:
                     self.wait_after(error, failures)
             self.retire("drained")
         except Stopped:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self.retire("stopped")
         except Reloaded:
             os.execv(sys.argv[0], sys.argv)
@@ -353,8 +354,13 @@ def ended(handle: int | None, seconds: float) -> bool:
 
 
 def raise_stopped(_number: int, _frame: FrameType | None) -> None:
+    for number in ENDINGS:  # nothing disturbs the retirement
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped
 
 
 def raise_reloaded(_number: int, _frame: FrameType | None) -> None:
+    # What comes meanwhile waits for the new program: ended by SIGTERM while it starts, it would leave
+    # its listener behind.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     raise Reloaded
