@@ -90,7 +90,7 @@ def _phase(test: str, file: str, chance: random.Random) -> dict[str, object]:
         "message": text[:60],
         "path": file,
         "line": 7,
-        "output": {"Captured stdout call": "x" * (4096 - len(text))},
+        "output": {"Captured stdout call": chance.randbytes(2048).hex()[: 4096 - len(text)]},
     }
 
 

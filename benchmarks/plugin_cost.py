@@ -1,14 +1,18 @@
 """What recording costs each test: 10,000 empty tests, bare and with each recorder, launched in turn.
 
 Usage: python benchmarks/plugin_cost.py [--launches N]. The figure is µs of processor time a test over bare pytest:
-the minimum over the launches, because noise only ever adds.
+the minimum over the launches, because noise only ever adds, and beside it the median of the differences within a
+launch, which a machine whose speed changes can't fool. No other plug-in is loaded, whatever is installed here:
+pytest-randomly alone would have each launch run the tests in another order.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from _measure import measure
 
@@ -77,18 +81,29 @@ def main() -> None:
             "  with leaks": [*shard, f"--thebes-shard={folder / 'leaks.json'}"],
             "  with memory": [*shard, f"--thebes-shard={folder / 'memory.json'}"],
             "junitxml": [*bare, f"--junitxml={folder / 'junit.xml'}"],
-            "reportlog": [*bare, f"--report-log={folder / 'report.jsonl'}"],
+            "reportlog": [*bare, "-p", "pytest_reportlog.plugin", f"--report-log={folder / 'report.jsonl'}"],
         }
+        environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         cpu: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(launches):
-            for name, command in commands.items():
+        for launch in range(launches):
+            for name, command in (list(commands.items()), list(commands.items())[::-1])[launch % 2]:
                 (folder / "record.jsonl").unlink(missing_ok=True)
-                cpu[name].append(measure(command, folder=str(folder)).cpu)
+                cpu[name].append(measure(command, environment, str(folder)).cpu)
         base = min(cpu["bare"])
-        added = {name: (min(values) - base) / TESTS * 1e6 for name, values in cpu.items()}
-        print(f"{TESTS:,} empty tests, minimum of {launches} interleaved launches; bare pytest {base:.2f} s of CPU\n")
-        for name in list(commands)[1:]:
-            print(f"{name:13} {added[name]:6.1f} µs a test   {added[name] / added['reportlog']:5.2f} × reportlog")
+        print(
+            f"{TESTS:,} empty tests, {launches} launches in turn; bare pytest {base / TESTS * 1e6:.0f} µs of CPU a test"
+        )
+        print(f"µs a test over bare pytest {'minimum':>12} {'median of pairs':>18}   minimum as a ratio to reportlog")
+        most = per_test(min(cpu["reportlog"]) - base)
+        for name, values in list(cpu.items())[1:]:
+            added = per_test(min(values) - base)
+            paired = per_test(median(one - other for one, other in zip(values, cpu["bare"], strict=True)))
+            print(f"{name:26} {added:12.1f} {paired:18.1f} {added / most:12.2f}")
+
+
+def per_test(seconds: float) -> float:
+    """Microseconds."""
+    return seconds / TESTS * 1e6
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Publishing: a run of 128,000 tests → junit.xml, summary and page; the page in Chromium; foreign JUnit XML.
+"""Publishing: a run of 128,000 tests → junit.xml, summary and page; all the way from records; the page in Chromium;
+foreign JUnit XML.
 
 Usage: python benchmarks/publishing.py [TESTS] [--keep FOLDER] [--launches N] [--allure COMMAND] [--playwright COMMAND]
 
@@ -23,7 +24,7 @@ from time import process_time
 import _blobs
 import merging
 import msgspec
-from _measure import measure, table
+from _measure import Usage, measure, table
 from playwright.sync_api import Browser, sync_playwright
 
 from thebes import publish
@@ -244,6 +245,31 @@ def _allure(folder: Path, options: argparse.Namespace) -> None:
     print(f"page: {page / 1e6:.1f} MB in one file; Allure: {sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files")
 
 
+def _records(folder: Path, options: argparse.Namespace) -> None:
+    """All the way from records: the three commands, each with its start and its imports."""
+    work = folder / "whole"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    plan = merging.make(work, options.tests // merging.RECORDS)
+    thebes = str(Path(sys.executable).with_name("thebes"))
+    reports = ["--html", "report.html", "--summary", "summary.md", "--json", "report.json"]
+    commands = {
+        "thebes merge": [thebes, "merge", "records", "--plan", str(plan), "--out", "run"],
+        "thebes judge": [thebes, "judge", "run"],
+        "thebes publish": [thebes, "publish", "run", *reports],
+    }
+    usages: dict[str, list[Usage]] = {name: [] for name in (*commands, "all of it")}
+    for _ in range(options.launches):
+        each = {name: measure(command, folder=str(work)) for name, command in commands.items()}
+        wall, cpu, memory = zip(*each.values(), strict=True)
+        each["all of it"] = Usage(sum(wall), sum(cpu), max(memory))
+        for name, used in each.items():
+            usages[name].append(used)
+    print(f"from {merging.RECORDS} records to run.db, verdict, JUnit XML, page, summary and JSON")
+    table(usages, "all of it")
+    print(f"page: {(work / 'report.html').stat().st_size / 1e6:.1f} MB")
+
+
 def _playwright(folder: Path, options: argparse.Namespace) -> None:
     """Its merge of blob reports into a page, beside our merge, judge and publish of records of the same tests."""
     work = folder / "playwright"
@@ -268,6 +294,7 @@ def _playwright(folder: Path, options: argparse.Namespace) -> None:
 
 
 STEPS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
+    "records": _records,
     "make": _make,
     "publish": _publish,
     "browse": _browse,

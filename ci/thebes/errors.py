@@ -1,5 +1,6 @@
 """The one family of exceptions. Each carries one line of text and the exit code that goes with it."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -37,3 +38,17 @@ class NothingSelectedError(EvidenceError):
 
     def __init__(self, text: str) -> None:
         super().__init__(f"INVALID: {text}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """For a name that is not known: the one that was probably meant, as a question; empty if none is like it."""
+    from difflib import get_close_matches  # noqa: PLC0415  (only for a mistake)
+
+    found = get_close_matches(name, list(known), 1)
+    return f"did you mean {found[0]!r}?" if found else ""
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """The same, and where none is like it, all that are known."""
+    known = list(known)
+    return nearest(name, known) or f"there are {', '.join(known)}"

@@ -1,12 +1,11 @@
 """Profiles: named sets of defaults for options of `thebes run`. What ships, and what a project makes of it."""
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 import msgspec
 
 from .config import Profile
-from .errors import InputError
+from .errors import InputError, hint
 
 # docs/profiles.md tells what each is for; a project's own of the same name takes its place.
 PROFILES = {
@@ -36,9 +35,7 @@ def find(name: str, own: Mapping[str, Profile]) -> Profile:
     """The profile of that name; `own` are the project's."""
     known = {**PROFILES, **own}
     if name not in known:
-        near = get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        raise InputError(f"--profile: no profile {name!r}; {hint}")
+        raise InputError(f"--profile: no profile {name!r}; {hint(name, known)}")
     return known[name]
 
 

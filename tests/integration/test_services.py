@@ -20,10 +20,11 @@ from support.project import Project
 from support.tls import certificate, tls_only
 from support.waiting import eventually
 from thebes.errors import InputError
-from thebes.services import Server, Service, ServiceError, Source, launch, resolve
+from thebes.services import Server, Service, ServiceError, Source, binaries
 from thebes.services.compose import refuse_unhealthy
-from thebes.services.launch import Owner, base_folder, is_held, reachable, sweep
+from thebes.services.folders import base_folder, is_held, sweep
 from thebes.services.model import matches, variable
+from thebes.services.owner import Owner, reachable
 from thebes.services.postgres import Postgres
 from thebes.services.serve import served
 
@@ -369,7 +370,7 @@ def test_a_port_that_somebody_else_took_is_left_to_them(
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", ports[1]))
         taken.listen()
-        monkeypatch.setattr(resolve, "free_port", ports.pop)
+        monkeypatch.setattr(binaries, "free_port", ports.pop)
         expected = ports[0]
         with serve("redis", tmp_path) as server:
             assert server.port == expected
@@ -423,8 +424,8 @@ def test_data_lies_in_memory_where_there_is_room(
 ) -> None:
     memory = Path(temporary["TMPDIR"]) / "memory"
     memory.mkdir(0o711)
-    monkeypatch.setattr(launch, "MEMORY", memory)
-    monkeypatch.setattr(launch, "ROOM", 1 << 20)
+    monkeypatch.setattr("thebes.services.folders.MEMORY", memory)
+    monkeypatch.setattr("thebes.services.folders.ROOM", 1 << 20)
     monkeypatch.delenv("TMPDIR", raising=False)
     with serve("redis", tmp_path):
         (base,) = memory.iterdir()
@@ -437,7 +438,7 @@ def test_data_lies_in_memory_where_there_is_room(
         sweep()
         assert {path.name for path in base.iterdir()} == {data.name, "just-made"}
     assert [path.name for path in base.iterdir()] == ["just-made"]
-    monkeypatch.setattr(launch, "ROOM", 1 << 60)
+    monkeypatch.setattr("thebes.services.folders.ROOM", 1 << 60)
     with serve("redis", tmp_path):
         assert [path.name for path in base.iterdir()] == ["just-made"]
 

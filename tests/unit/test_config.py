@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.project import REPOSITORY, Project
-from thebes.config import Baseline, Config, GateConfig, PlanConfig, Quarantine, ServiceConfig, load, parse, seconds
+from thebes.config import Baseline, Config, GateConfig, PlanConfig, Quarantine, ServiceConfig, load, parse
+from thebes.config.values import seconds
 from thebes.errors import InputError
 
 REFUSED = {
@@ -21,7 +22,7 @@ REFUSED = {
     f"x = {'1' * 5000}": "p: not TOML: Exceeds the limit",
     f"x = {'[' * 5000}": "p: not TOML: maximum recursion depth exceeded",
     "max_shards = 3": "p: tool.thebes: unknown key 'max_shards'; did you mean 'max-shards'?",
-    "zzz = 3": "p: tool.thebes: unknown key 'zzz'; known: python, interpreter, projects, args, shards, max-shards, ",
+    "zzz = 3": "p: tool.thebes: unknown key 'zzz'; there are python, interpreter, projects, args, shards, max-shards, ",
     "shards = '3'": "p: tool.thebes.shards: Expected `int | null`, got `str`",
     "shards = 0": "p: tool.thebes.shards: 0 is not at least 1",
     "max-shards = -1": "p: tool.thebes.max-shards: -1 is not at least 1",
@@ -75,7 +76,7 @@ REFUSED = {
     "profiles.Night = {}": "profiles.Night: 'Night' is not a name of small letters, digits, _ and -",
     "profiles.night.gates = ['unit']": "profiles.night: unknown key 'gates'; did you mean 'gate'?",
     "profiles.night.gate = ['units']": "profiles.night.gate: unknown key 'units'; did you mean 'unit'?",
-    "profiles.night.speed = ['quick']": "profiles.night.speed: unknown key 'quick'; known: fast, medium, slow",
+    "profiles.night.speed = ['quick']": "profiles.night.speed: unknown key 'quick'; there are fast, medium, slow",
     "profiles.night.speed = 'fast'": "profiles.night.speed: Expected `array`, got `str`",
     "profiles.night.jobs = 0": "profiles.night.jobs: 0 is not at least 1",
     "profiles.night.test-limit = '30'": "profiles.night.test-limit: '30' is not a duration",

@@ -137,7 +137,7 @@ def test_runners() -> None:
     [
         ("[1]", "", r"runner: expected a label or a list of labels, found \[1\]"),
         ("x", "{", "gate-runners: '{' is not JSON"),
-        ("x", '{"units": "x"}', "gate-runners: no gate 'units'; there are unit, contract"),
+        ("x", '{"units": "x"}', "gate-runners: no gate 'units'; did you mean 'unit'?"),
         ("x", '{"unit": []}', r"gate-runners.unit: expected a label or a list"),
         ("", "", "runner: expected a label"),
     ],

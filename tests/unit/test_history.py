@@ -1,5 +1,6 @@
 """The history: what a run puts in, what the planner gets out, and pytest-split's format in between."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from thebes.errors import FormatError, InputError
 from thebes.history.durations import read_durations, write_durations
 from thebes.history.store import KEPT_RUNS, History, Stamp
+from thebes.merge.store import SCHEMA
 
 
 def stamp(at: float) -> Stamp:
@@ -43,3 +45,39 @@ def test_a_history_that_cannot_be_opened_is_one_line_without_secrets(url: str) -
         History(url)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_test_costs_what_passes_until_the_next_begins(tmp_path: Path) -> None:
+    """Making the report of a failure is in none of pytest's durations. Workers may wait, so theirs count alone."""
+    db = sqlite3.connect(":memory:")
+    db.executescript(SCHEMA.read_text("utf-8"))
+    db.execute("INSERT INTO suite VALUES ('unit', '.', 'unit', '3.11', '{}')")
+    for task, workers, seconds in (("one", ("",) * 4, 10.0), ("two", ("gw0", "gw1", "gw0", "gw1"), 6.0)):
+        db.execute("INSERT INTO task VALUES (?, 'unit', 'pytest', 1, 1, 1, 1, '[]', 1, 1)", [task])
+        attempt = "INSERT INTO task_attempt VALUES (?, ?, ?, 0, NULL, NULL, ?, ?, '{}', '', '', 0)"
+        db.execute(attempt, [task, 1, True, 100.0, seconds])
+        began = (100.0, 101.0, 105.0, 108.0)
+        db.executemany(
+            "INSERT INTO test VALUES ('unit', ?, 'f.py', ?, 'passed', 0, ?, 0, ?, ?, ?, ?, 0, NULL, NULL)",
+            [
+                (f"{task}::{name}", task, took, 0.25 if name == "b" else 0, at, worker, 2 if name == "d" else 1)
+                for name, took, at, worker in zip("abcd", (1.0, 2.0, 0.5, 1.5), began, workers, strict=True)
+            ],
+        )
+        first = "INSERT INTO attempt VALUES ('unit', ?, ?, 1, 1, 'failed', 0, 1, 0, ?, ?)"
+        db.execute(first, [f"{task}::d", task, 106.0, workers[3]])
+        db.execute(first.replace(", 1, 1, 'failed'", ", 9, 1, 'failed'"), [f"{task}::d", task, 104.0, workers[3]])
+    with History(str(tmp_path / "history.db")) as history:
+        history.feed(db, stamp(1.0))
+        (run,) = history.runs(".")
+    assert run.tests == {
+        "one::a": 1.0,
+        "one::b": 3.75,
+        "one::c": 1.0,
+        "one::d": 1.5,
+        "two::a": 1.0,
+        "two::b": 1.75,
+        "two::c": 0.5,
+        "two::d": 1.5,
+    }
+    assert run.start == pytest.approx(10.0 - (1.0 + 4.0 + 1.0 + 2.0 + 1.5))

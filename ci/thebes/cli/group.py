@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import click
 
+from thebes.errors import hint
+
 
 def lazy(commands: Mapping[str, str], load: Callable[[str], object]) -> type[click.Group]:
     """A group of `commands`, name → what `--help` says, in that order; `load` imports one."""
@@ -26,13 +28,9 @@ def lazy(commands: Mapping[str, str], load: Callable[[str], object]) -> type[cli
         def resolve_command(
             self, ctx: click.Context, args: list[str]
         ) -> tuple[str | None, click.Command | None, list[str]]:
-            from difflib import get_close_matches  # noqa: PLC0415  (only for a mistake)
-
             name = args[0] if args else ""
             if name and not name.startswith("-") and name not in commands:
-                near = get_close_matches(name, commands, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(commands)}"
-                raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+                raise click.UsageError(f"no command {name!r}; {hint(name, commands)}", ctx)
             return super().resolve_command(ctx, args)
 
     return Commands

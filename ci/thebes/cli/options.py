@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from thebes.config import limit, python, seconds, size_limit, workers
+from thebes.config.values import limit, python, seconds, size_limit, workers
 from thebes.model import GATES
 from thebes.plugin.thebes_plugin.split import SPEEDS
 

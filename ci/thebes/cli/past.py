@@ -7,10 +7,11 @@ from pathlib import Path
 
 from thebes.history.durations import read_durations
 from thebes.history.store import History, PastRun, Stamp
+from thebes.plan import Past
 from thebes.plan.select import still_failing
 from thebes.repository import branch, renames
 
-from .workspace import Past, Workspace
+from .workspace import Workspace
 
 RECENT = 5  # runs that tell how much memory a worker needs
 

@@ -1,41 +1,31 @@
 """`thebes run`: the whole flow on this machine."""
 
 import shutil
-import sys
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
 from thebes.codec import encode, write_atomic
 from thebes.errors import InputError
-from thebes.judge import Policy
-from thebes.merge import Beside, merge, open_run
-from thebes.model import Plan, TaskKind, Verdict
+from thebes.model import Plan
 from thebes.plan import Choice, ProjectInput, assemble
-from thebes.publish import terminal, time_lines
-from thebes.repository import changed_lines
 from thebes.run import Attempt, Stop, attempt_folder, run_all
-from thebes.run.flame import WORDS, last_words
 from thebes.run.machine import processors
 
 from . import options, profile
-from .judge import judge_folder
-from .past import open_history, past_runs, stamp
+from .conclude import Shown, conclude, tell_flames, tell_makespan
+from .past import past_runs
 from .plan import tell
 from .progress import Progress
-from .publish import publish_all
+from .share import at_most, processes, share_processors
 from .task import EXITS, Asked, handle_signals, make_attempt, tell_workers
 from .text import clean, lasting, say
 from .workspace import Workspace
 
 KEPT_RUNS = 5
 PLAN = "plan.json"
-
-AUTO_WORKERS = "PYTEST_XDIST_AUTO_NUM_WORKERS"  # read by pytest-xdist for `-n auto`
 
 
 EXAMPLES = """
@@ -125,24 +115,18 @@ def command(
     began = time.monotonic()
     workspace = Workspace(interpreter, (*profile.chosen(context), *arguments))
     held = workspace.policy(base)
-    runs = past_runs(workspace, history_url, durations)
-    inputs = workspace.inputs(runs, gates)
+    past = past_runs(workspace, history_url, durations)
+    inputs = workspace.inputs(past, gates)
     _tell_notes(inputs)
     room = parallel or processors()
-    if parallel and workers is None:
-        workers = _at_most(parallel, workspace, inputs)
-    each = _workers(workers or workspace.config.workers, inputs, room)
-    if shards is None and target is None and not any(p.config.shards or p.config.target for p in inputs):
-        shards = max(1, room // each)
-    pythons = pythons or tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
-    if others := [python for python in workspace.config.python if python not in pythons]:
-        say(f"thebes: under Python {', '.join(pythons)}; not here: {', '.join(others)} (--python adds one)")
+    workers = workers or at_most(parallel, workspace, inputs)
+    each = processes(workers or workspace.config.workers, inputs, room)
     named, existing = workspace.modules(modules)
     choice = Choice(
         gates=gates,
-        shards=shards,
+        shards=shards or _as_many(room // each, target, inputs),
         target=target,
-        pythons=pythons,
+        pythons=pythons or _usual(workspace),
         coverage=coverage,
         modules=named,
         existing=existing,
@@ -152,11 +136,9 @@ def command(
     )
     plan = assemble(inputs, choice, workspace.commit)
     if not workers:
-        each = _share_processors(workspace, plan, inputs, each, room)
+        each = share_processors(workspace, plan, inputs, each, room)
     folder = _folder(workspace, out)
     write_atomic(folder / PLAN, encode(plan))
-    stop = Stop()
-    handle_signals(stop)
     asked = Asked(
         processors=parallel,
         workers=workers,
@@ -171,126 +153,56 @@ def command(
         foreground=foreground,
         flame=flame,
     )
-    numbers = {
-        task.id: make_attempt(workspace, plan, task, attempt_folder(folder, task.id, 1), 1, asked)
-        for task in plan.tasks
-    }
-    tell_workers(plan, numbers.values(), asked)
-    tell(plan, known=any(past.runs for past in runs.values()))
-    with Progress(len(plan.tasks), live=not foreground, collect=collect) as progress:
-        run_all(
-            plan,
-            lambda task: numbers[task.id],
-            1 if foreground else jobs or max(1, room // each),
-            maxfail or 0,
-            stop,
-            progress,
-        )
+    known = any(one.runs for one in past.values())
+    attempts = _perform(workspace, plan, folder, asked, jobs or max(1, room // each), known=known)
     if flame:
-        _tell_flames(numbers.values())
+        tell_flames(attempts)
     partial = bool(plan.narrowed or gates or workspace.arguments)
-    verdict = _conclude(
-        workspace, plan, folder, history_url, held, base, _Shown(as_json=as_json, times=times, partial=partial)
-    )
-    if each == 1 and not collect and any(past.runs for past in runs.values()):
-        _tell_makespan(folder)
+    shown = Shown(as_json=as_json, times=times, partial=partial)
+    verdict = conclude(workspace, plan, folder, history_url, held, base, shown)
+    if each == 1 and not collect and known:
+        tell_makespan(folder)
     say(f"{lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")
     return EXITS[verdict.verdict]
 
 
-class _Shown(NamedTuple):
-    """What is made of a run's end. `partial`: only a part of the tests was asked for, in whatever way."""
-
-    as_json: bool
-    times: bool
-    partial: bool
-
-
-def _conclude(
-    workspace: Workspace,
-    plan: Plan,
-    folder: Path,
-    history_url: str | None,
-    held: Policy,
-    base: str | None,
-    shown: _Shown,
-) -> Verdict:
-    """Merge, judge, remember, report."""
-    changed = changed_lines(workspace.root, base) if base else None
-    merge([folder], plan, folder, repository=workspace.root, pythons=workspace.pythons(), beside=Beside(changed))
-    verdict = judge_folder(folder, held)
-    db = open_run(folder)
-    try:
-        if not plan.collect:
-            with open_history(workspace, history_url) as history:
-                history.feed(db, stamp(workspace, verdict.verdict), partial=shown.partial)
-        publish_all(db, verdict, folder)
-        width = shutil.get_terminal_size((100, 24)).columns
-        if shown.times:
-            click.echo("\n".join(time_lines(db, width)), err=shown.as_json)
-        if shown.as_json:
-            click.echo(encode(verdict), nl=False)
-        else:
-            click.echo(terminal(verdict, db, color=sys.stdout.isatty(), width=width))
-    finally:
-        db.close()
-    return verdict
+def _perform(
+    workspace: Workspace, plan: Plan, folder: Path, asked: Asked, jobs: int, *, known: bool
+) -> Collection[Attempt]:
+    """Run the tasks, `jobs` at a time, and show how far they are. `known`: past runs say what to expect."""
+    stop = Stop()
+    handle_signals(stop)
+    attempts = {
+        task.id: make_attempt(workspace, plan, task, attempt_folder(folder, task.id, 1), 1, asked)
+        for task in plan.tasks
+    }
+    tell_workers(plan, attempts.values(), asked)
+    tell(plan, known=known)
+    with Progress(len(plan.tasks), live=not asked.foreground, collect=plan.collect) as progress:
+        beside = 1 if asked.foreground else jobs
+        run_all(plan, lambda task: attempts[task.id], beside, asked.maxfail or 0, stop, progress)
+    return attempts.values()
 
 
-def _tell_flames(attempts: Iterable[Attempt]) -> None:
-    """Where the graphs are, or why there is none."""
-    for attempt in attempts:
-        graphs = sorted(attempt.folder.glob("flame*.svg"))
-        for graph in graphs:
-            say(f"flame graph: {graph}")
-        if not attempt.sampler:
-            say("thebes: no flame graph: py-spy is neither on PATH nor beside the tests' Python; pip install py-spy")
-            return
-        if not graphs and (attempt.folder / WORDS).exists():
-            say(f"thebes: no flame graph: py-spy: {clean(last_words(attempt.folder))}")
+def _as_many(fit: int, target: float | None, inputs: Sequence[ProjectInput]) -> int | None:
+    """As many shards as fit on this machine, where nobody says how many or how long they may take."""
+    if target is not None or any(project.config.shards or project.config.target for project in inputs):
+        return None
+    return max(1, fit)
 
 
-def _tell_makespan(folder: Path) -> None:
-    """The longest shard, beside what the longest was estimated to take."""
-    with closing(open_run(folder)) as db:
-        took, expected = db.execute(
-            "SELECT max(a.seconds), max(t.estimate) FROM task t"
-            " JOIN task_attempt a ON a.task = t.id AND a.attempt = t.attempt WHERE t.kind = 'pytest'"
-        ).fetchone()
-    if took:
-        say(f"longest shard: {lasting(took)}, estimated {lasting(expected)}")
+def _usual(workspace: Workspace) -> tuple[str, ...]:
+    """The Python at hand; says which others are configured."""
+    pythons = tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
+    if others := [python for python in workspace.config.python if python not in pythons]:
+        say(f"thebes: under Python {', '.join(pythons)}; not here: {', '.join(others)} (--python adds one)")
+    return pythons
 
 
 def _tell_notes(inputs: list[ProjectInput]) -> None:
     for project in inputs:
         for note in project.discovery.notes:
             say(f"thebes: {project.path}: {clean(note)}")
-
-
-def _at_most(parallel: int, workspace: Workspace, inputs: list[ProjectInput]) -> str | None:
-    """The number of workers that `--parallel` makes of more than that; None: they are as configured."""
-    wanted = workspace.config.workers
-    few = _workers(wanted, inputs, processors()) <= parallel or wanted == "auto"
-    return None if few else str(parallel if parallel > 1 else 0)
-
-
-def _share_processors(workspace: Workspace, plan: Plan, inputs: list[ProjectInput], each: int, room: int) -> int:
-    """Where the project's own options ask for as many workers as there are processors, shards beside each other get
-    their share of them. Returns the processes that each shard will start."""
-    shards = sum(task.kind == TaskKind.PYTEST for task in plan.tasks)
-    wanted = {project.discovery.options.workers for project in inputs}
-    if shards < 2 or AUTO_WORKERS in workspace.environment or not wanted & {"auto", "logical"}:
-        return each
-    share = max(1, room // shards)
-    workspace.environment[AUTO_WORKERS] = str(share)
-    return share
-
-
-def _workers(asked: str | None, inputs: list[ProjectInput], room: int) -> int:
-    """Processes that each shard will start, as far as can be told before. `room`: how many processors there are."""
-    numbers = {asked} if asked else {project.discovery.options.workers for project in inputs}
-    known = [room if number in {"auto", "logical"} else int(number or 1) for number in numbers]
-    return max([1, *known])
 
 
 def _folder(workspace: Workspace, out: Path | None) -> Path:

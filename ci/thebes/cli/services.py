@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from thebes.config import Config, service_version
-from thebes.errors import Exit, InputError
+from thebes.config import Config
+from thebes.config.values import service_version
+from thebes.errors import Exit, InputError, hint
 from thebes.plan.variants import variants
 from thebes.services import Service, ServiceError, services_of
 from thebes.services.lasting import Lasting
@@ -101,7 +102,7 @@ def _wanted(names: Sequence[str], known: Mapping[str, Service]) -> list[tuple[st
     for text in names:
         name, _, version = text.partition("=")
         if name not in known:
-            raise InputError(f"{text}: no service {name!r}; there are {', '.join(known)}")
+            raise InputError(f"{text}: no service {name!r}; {hint(name, known)}")
         found.append((name, service_version(version, text) if version else ""))
     return found
 

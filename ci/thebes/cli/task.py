@@ -14,16 +14,18 @@ import click
 import msgspec
 
 from thebes.codec import read_plan
-from thebes.config import Config, GateConfig, limit, size, size_limit
+from thebes.config import Config, GateConfig
+from thebes.config.values import limit, size, size_limit
 from thebes.errors import EvidenceError, Exit, InputError
 from thebes.judge import judge_task, read_facts
 from thebes.merge import merge, open_run
 from thebes.model import Plan, Project, Task, TaskKind, Value, VerdictKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED
 from thebes.run import Attempt, End, Isolation, Limits, Stop, attempt_folder, free_attempt, run_task
+from thebes.run.attempt import OUTPUT, RESULTS
 from thebes.run.flame import find_sampler
 from thebes.run.machine import Workers, available_memory, choose_workers, processors
-from thebes.run.task import OUTPUT, RESULTS, RESULTS_VARIABLE
+from thebes.run.task import RESULTS_VARIABLE
 from thebes.services import services_of
 
 from . import options

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,8 +12,8 @@ from thebes.discover import discover
 from thebes.errors import InputError
 from thebes.interpreter import Interpreter, find, probe
 from thebes.judge import Policy, from_base, policy
-from thebes.model import DEFAULT_GATE, Discovery, Value
-from thebes.plan import ProjectInput
+from thebes.model import DEFAULT_GATE, Discovery
+from thebes.plan import Past, ProjectInput
 from thebes.repository import commit, file_at
 
 FOLDER = ".thebes"
@@ -31,20 +31,6 @@ ROOT_ONLY = (
     "profiles",
     "speed_classes",
 )
-
-
-class Past(Value, frozen=True, kw_only=True):
-    """What past runs of a project say; see ProjectInput."""
-
-    runs: tuple[Mapping[str, float], ...] = ()
-    overheads: Mapping[str, float] = {}
-    start: float = 0.0
-    job_start: float | None = None
-    groups: Mapping[str, str] = {}
-    worker_memory: int = 0
-    renamed: Mapping[str, str] = {}
-    left_out: tuple[Collection[str], ...] = ()
-    failed: frozenset[str] = frozenset()
 
 
 class Workspace:
@@ -162,15 +148,7 @@ class Workspace:
                 for gate, settings in config.gates.items()
                 if settings.marker and not settings.paths and (not gates or gate in gates)
             },
-            runs=past.runs,
-            overheads=past.overheads,
-            start=past.start,
-            job_start=past.job_start,
-            groups=past.groups,
-            worker_memory=past.worker_memory,
-            renamed=past.renamed,
-            left_out=past.left_out,
-            failed=past.failed,
+            **msgspec.structs.asdict(past),
         )
 
     def own_folder(self) -> Path:

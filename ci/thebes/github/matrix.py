@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from thebes.errors import InputError
+from thebes.errors import InputError, hint
 from thebes.model import GATES, Plan, Task
 
 MOST = 256  # jobs of a matrix
@@ -35,7 +35,7 @@ def runners(usual: str, by_gate: str) -> Runners:
         raise InputError(f"gate-runners: expected an object, gate to label, found {by_gate!r}")
     for gate in table:
         if gate not in GATES:
-            raise InputError(f"gate-runners: no gate {gate!r}; there are {', '.join(GATES)}")
+            raise InputError(f"gate-runners: no gate {gate!r}; {hint(gate, GATES)}")
     return Runners(one, {gate: _labels(labels, f"gate-runners.{gate}") for gate, labels in table.items()})
 
 

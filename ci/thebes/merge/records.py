@@ -35,7 +35,7 @@ from thebes.model import (
     Session,
     Start,
 )
-from thebes.run.task import RECORD
+from thebes.run.attempt import RECORD
 
 ATTEMPT_FOLDER = re.compile(r"thebes-(?P<task>.+)-a(?P<attempt>\d{1,9})")
 LINE_LIMIT = 16 << 20

@@ -14,7 +14,7 @@ from thebes import foreign
 from thebes.errors import FormatError
 from thebes.foreign import Case, Kind
 from thebes.model import Finding
-from thebes.run.task import RESULTS
+from thebes.run.attempt import RESULTS
 
 from .proof import Problem
 

@@ -1,6 +1,7 @@
 """Files × durations → tasks."""
 
-from .assemble import JOB_START, Assembled, assemble, assembled
-from .inputs import Choice, ProjectInput
+from .assemble import Assembled, assemble, assembled
+from .inputs import Choice, Past, ProjectInput
+from .part import JOB_START
 
-__all__ = ["JOB_START", "Assembled", "Choice", "ProjectInput", "assemble", "assembled"]
+__all__ = ["JOB_START", "Assembled", "Choice", "Past", "ProjectInput", "assemble", "assembled"]

@@ -32,25 +32,17 @@ class Choice(Value, frozen=True, kw_only=True):
         return (*(f"{option} {one}" for option, given in named for one in given), *(("--failed",) * self.failed))
 
 
-class ProjectInput(Value, frozen=True, kw_only=True):
-    """All that planning needs to know about one project. `path` is relative to the repository.
+class Past(Value, frozen=True, kw_only=True):
+    """What past runs of a project say.
 
-    `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
-    `runs`: durations of past runs by node id, oldest first. `overheads`: by file, the seconds that importing it and
-    setting up the fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a
-    shard takes beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to
-    share a shard with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`:
-    old file keys in `runs` → the files' keys now. `left_out`: for each of `runs`, tests that it was not to run or that
-    did not come to an end. `failed`: tests, and keys of files, that failed when they last ran.
+    `runs`: durations by node id, oldest first. `overheads`: by file, the seconds that importing it and setting up the
+    fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a shard takes
+    beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to share a shard
+    with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`: old file keys in
+    `runs` → the files' keys now. `left_out`: for each of `runs`, tests that it was not to run or that did not come to
+    an end. `failed`: tests, and keys of files, that failed when they last ran.
     """
 
-    path: str
-    rootdir: str
-    inipath: str | None
-    config: Config
-    discovery: Discovery
-    args: tuple[str, ...] = ()
-    marked: dict[str, Discovery] = {}
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
     start: float = 0.0
@@ -60,3 +52,18 @@ class ProjectInput(Value, frozen=True, kw_only=True):
     renamed: Mapping[str, str] = {}
     left_out: tuple[Collection[str], ...] = ()
     failed: frozenset[str] = frozenset()
+
+
+class ProjectInput(Past, frozen=True, kw_only=True):
+    """All that planning needs to know about one project. `path` is relative to the repository.
+
+    `marked`: for each gate that only a marker tells apart, what a full collection with that marker found.
+    """
+
+    path: str
+    rootdir: str
+    inipath: str | None
+    config: Config
+    discovery: Discovery
+    args: tuple[str, ...] = ()
+    marked: dict[str, Discovery] = {}

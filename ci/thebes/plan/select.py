@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from thebes.config import speed_limits
-from thebes.errors import NothingSelectedError
+from thebes.errors import NothingSelectedError, nearest
 from thebes.model import Speeds
 from thebes.plugin.thebes_plugin.split import SPEEDS, markers_of_speeds
 
@@ -63,9 +62,9 @@ def refuse_unmatched(modules: Iterable[str], files: Sequence[str], existing: Col
                 f"--module {module}: pytest collects no test file there; its configuration says where it looks"
             )
         folders = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents} - {"."}
-        near = get_close_matches(module, [*files, *sorted(folders), *(_dotted(file) for file in files)], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise NothingSelectedError(f"--module {module}: no test file or folder of that name{hint}")
+        near = nearest(module, [*files, *sorted(folders), *(_dotted(file) for file in files)])
+        meant = f"; {near}" if near else ""
+        raise NothingSelectedError(f"--module {module}: no test file or folder of that name{meant}")
 
 
 def _dotted(file: str) -> str:

@@ -1,9 +1,10 @@
 """Runs tasks; each leaves its record."""
 
+from .attempt import Attempt, attempt_folder, free_attempt
 from .child import End, Stop
 from .local import Listener, run_all
 from .shard import Isolation
-from .task import Attempt, attempt_folder, free_attempt, run_task
+from .task import run_task
 from .watch import Watch
 from .watcher import Limits
 

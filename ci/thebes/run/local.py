@@ -7,8 +7,9 @@ from typing import Protocol
 
 from thebes.model import Plan, Task
 
+from .attempt import RECORD, Attempt
 from .child import End, Stop
-from .task import RECORD, Attempt, run_task
+from .task import run_task
 from .watch import Watch
 
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,69 +12,19 @@ import msgspec
 
 from thebes.checks import Adapted, adapt, failing
 from thebes.checks.findings import listed
-from thebes.discover import PLUGIN, PLUGIN_ARGUMENTS
 from thebes.errors import InputError
-from thebes.interpreter import Interpreter, child_environment
-from thebes.model import DEFAULT_GATE, FORMAT, Plan, Project, Speeds, Suite, Task, TaskKind, Value
+from thebes.interpreter import child_environment
+from thebes.model import FORMAT, Plan, Project, Suite, Task, TaskKind
 from thebes.plugin.thebes_plugin.record import RECORD_FAILED, Record, RecordError, bounded
-from thebes.plugin.thebes_plugin.split import file_key
-from thebes.services import Served, Service, ServiceError, served
+from thebes.services import Served, ServiceError, served
 
+from .attempt import COVERAGE, OUTPUT, RECORD, RESULTS, Attempt
 from .child import End, Stop, Ticker, run_child
-from .shard import Isolation, Session, run_shard
-from .watcher import Limits
+from .instructions import pytest_command, shard_instructions
+from .shard import Session, run_shard
 
-RECORD = "record.jsonl"
-OUTPUT = "output.log"
-COVERAGE = ".coverage"
-RESULTS = "results"  # where a task's own tools may leave theirs
 RESULTS_VARIABLE = "THEBES_RESULTS"
 TAIL = 16 * 1024
-
-
-class Attempt(Value, frozen=True, kw_only=True):
-    """How a task is to be run here. `repository` and `folder` are absolute; `folder` is the attempt's own.
-
-    `workers`: number of xdist workers, None for what the project itself says; `workers_chosen`: by us.
-    `maxfail`: None for no limit of ours. `foreground`: pytest has our terminal, and nothing in it is ended.
-    `sampler`: the command that draws a flame graph of a process, without the process and the file.
-    `services`: those that a suite may name.
-    `leaks`: "report" what tests leave behind, or let them "fail".
-    `waited`: seconds since the job began.
-    """
-
-    repository: Path
-    folder: Path
-    number: int
-    interpreter: Interpreter
-    environment: Mapping[str, str]
-    commit: str
-    workers: int | None = None
-    workers_chosen: bool = False
-    maxfail: int | None = None
-    limit: float
-    limits: Limits = Limits()
-    isolate: Isolation | None = None
-    measure_memory: bool = False
-    leaks: str | None = None
-    foreground: bool = False
-    sampler: tuple[str, ...] = ()
-    waited: float = 0.0
-    arguments: tuple[str, ...] = ()
-    services: Mapping[str, Service] = {}
-
-
-def attempt_folder(out: Path, task: str, number: int) -> Path:
-    """Where an attempt of a task leaves its record; also the name of its artifact."""
-    return out / f"thebes-{task}-a{number}"
-
-
-def free_attempt(out: Path, task: str) -> int:
-    """The first attempt that has no folder yet."""
-    number = 1
-    while attempt_folder(out, task, number).exists():
-        number += 1
-    return number
 
 
 def run_task(plan: Plan, task: Task, attempt: Attempt, stop: Stop, tick: Callable[[], None]) -> End:
@@ -226,79 +176,6 @@ def serving(work: _Work) -> AbstractContextManager[Served]:
         tell,
         lambda: work.stop.reason is not None,
     )
-
-
-def pytest_command(
-    project: Project, suite: Suite, task: Task, attempt: Attempt, instructions: Path, *, collect: bool = False
-) -> list[str]:
-    """The plain run's own command line, with our plug-in beside it. `collect`: the tests are not run."""
-    command = [attempt.interpreter.path, str(PLUGIN), *PLUGIN_ARGUMENTS, f"--thebes-shard={instructions}"]
-    if suite.coverage and not project.measured:  # a bare --cov would widen what the project's own measures
-        command.append("--cov")
-    workers = attempt.workers
-    if (task.alone or attempt.isolate or collect) and (workers is not None or project.parallel):
-        workers = 0
-    if workers is not None:
-        command += ["-n", str(workers)]
-    if workers and attempt.workers_chosen and project.dist in {"no", "load"}:  # the project has no wish of its own
-        command += ["--dist", "loadgroup" if project.grouped else "worksteal"]  # the latter ignores groups
-    return [*command, *project.args, *attempt.arguments]
-
-
-def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, attempt: Attempt) -> dict[str, object]:
-    """What the plug-in needs to know; see `Shard` there."""
-    shards = [other for other in plan.tasks if other.suite == suite.id and other.kind == TaskKind.PYTEST]
-    suites = {other.id for other in plan.suites if other.project == project.path}
-    mine = {piece.file for piece in task.pieces}
-    holders: dict[str, list[tuple[Task, Sequence[str]]]] = {}
-    for shard in sorted(shards, key=lambda other: other.index):
-        for piece in shard.pieces:
-            if piece.tests is not None and piece.file in mine:
-                holders.setdefault(piece.file, []).append((shard, piece.tests))
-    return {
-        "record": str(attempt.folder / RECORD),
-        "project": os.path.realpath(attempt.repository / project.path),
-        "rootdir": os.path.realpath(attempt.repository / project.rootdir),
-        "inipath": os.path.realpath(attempt.repository / project.inipath) if project.inipath else None,
-        "gate": suite.gate,
-        "default_gate": DEFAULT_GATE,
-        "claims": project.claims,
-        "together": project.together,
-        "marker": suite.marker,
-        "maxfail": attempt.maxfail,
-        "test_limit": attempt.limits.test,
-        "default_limit": attempt.limits.default,
-        "narrowed": bool(plan.narrowed),
-        "collect": plan.collect,
-        "only": None if project.only is None else [test for test in project.only if file_key(test) in mine],
-        "speeds": _speeds(project.speeds, mine),
-        "memory_limit": attempt.limits.memory,
-        "measure_memory": attempt.measure_memory,
-        "leaks": attempt.leaks,
-        "index": task.index - 1,
-        "of": task.of,
-        "known": sorted({piece.file for other in plan.tasks if other.suite in suites for piece in other.pieces}),
-        "whole": sorted(piece.file for piece in task.pieces if piece.tests is None),
-        "cut": {
-            file: (
-                [shard.id for shard, _ in pieces].index(task.id),
-                [[_inner(test) for test in tests] for _, tests in pieces],
-            )
-            for file, pieces in holders.items()
-        },
-    }
-
-
-def _speeds(speeds: Speeds | None, files: Collection[str]) -> dict[str, object] | None:
-    """What of the classes concerns these files."""
-    if speeds is None:
-        return None
-    medium, slow = ([test for test in tests if file_key(test) in files] for tests in (speeds.medium, speeds.slow))
-    return {"names": speeds.names, "medium": medium, "slow": slow}
-
-
-def _inner(test: str) -> str:
-    return test.removeprefix(file_key(test)).removeprefix("::")
 
 
 def _environment(attempt: Attempt) -> dict[str, str]:

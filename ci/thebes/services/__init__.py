@@ -2,9 +2,9 @@
 
 from .look import look
 from .model import Server, Service, ServiceError, Source, environment_of, variable
-from .resolve import Context, label
 from .serve import Served, served
 from .settings import services_of
+from .source import Context, label
 
 __all__ = [
     "Context",

@@ -128,16 +128,7 @@ class Up(NamedTuple):
     def ask(self, *words: str) -> str:
         """What compose answers; empty if it does not."""
         try:
-            done = subprocess.run(
-                self.command(*words),
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=ASK_LIMIT,
-            )
+            done = _ask(self.command(*words), self.environment, ASK_LIMIT)
         except subprocess.TimeoutExpired:
             return ""
         return done.stdout if not done.returncode else ""

@@ -15,11 +15,13 @@ import msgspec
 
 from thebes.errors import InputError
 
+from .folders import is_held, sweep
 from .guard import INSTRUCTIONS, LOCK
 from .kinds import NotReadyError
-from .launch import END_LIMIT, is_held, sweep
+from .launch import END_LIMIT
 from .model import Server, Service, ServiceError, environment_of, matches
-from .resolve import KINDS, Context, start
+from .resolve import start
+from .source import KINDS, Context
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,16 +4,11 @@ import contextlib
 import errno
 import json
 import os
-import pwd
 import queue
-import re
 import secrets
-import shutil
 import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from thebes.errors import InputError
 from thebes.model import Value
 
-from .guard import INSTRUCTIONS, LOCK, clean_up
 from .model import ServiceError
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -32,10 +25,6 @@ HOST = "127.0.0.1"
 PAUSE = 0.05  # seconds between two questions whether it is ready, unless an event comes first
 TOLD_EVERY = 5.0  # seconds between two lines of progress
 END_LIMIT = 90.0  # seconds that a guard may take to end its server and clean up
-UNPRIVILEGED = ("postgres", "nobody")
-UNGUARDED = 600.0  # seconds after which a folder that never had a guard won't get one
-MEMORY = Path("/dev/shm")  # noqa: S108  (a folder of ours in it, as in the temporary folder)
-ROOM = 2 << 30  # bytes that must be free there
 TAIL = 4000
 LINE = 64 * 1024
 NO_SPACE = os.strerror(errno.ENOSPC).lower().encode()  # as every program says it; servers run with LC_ALL=C
@@ -55,87 +44,6 @@ class Instructions(Value, frozen=True, kw_only=True):
     cleanup: tuple[tuple[str, ...], ...] = ()
     data: str | None = None
     detached: bool = False
-
-
-def base_folder(top: Path | None = None) -> Path:
-    """Where services have their folders: ours alone to write. InputError: somebody else made it."""
-    folder = (top or Path(tempfile.gettempdir())) / f"thebes-services-{os.getuid()}"
-    mode = 0o711 if os.getuid() == 0 else 0o700  # a server of another user must come through
-    folder.mkdir(mode=mode, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise InputError(f"{folder}: is not a folder that only user {os.getuid()} can write; remove it")
-    return folder
-
-
-def new_folder(prefix: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base_folder()))
-    folder.chmod(0o711 if os.getuid() == 0 else 0o700)
-    return folder
-
-
-def data_folder(folder: Path) -> Path:
-    """Where the server of `folder` keeps its data: in memory, if there is room and TMPDIR does not say where else.
-
-    PostgreSQL copies a database as three hundred small files, which costs a tenth of the time there.
-    """
-    if "TMPDIR" in os.environ or not _has_room(MEMORY):
-        return folder
-    own = base_folder(MEMORY) / folder.name
-    own.mkdir(mode=folder.stat().st_mode & 0o777)
-    return own
-
-
-def _has_room(top: Path) -> bool:
-    """Is it there, ours to write, and large enough, with as much memory left when it is full?"""
-    try:
-        told = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
-        room = shutil.disk_usage(top).free
-    except OSError:
-        return False
-    available = int(told[1]) << 10 if told else 0
-    return room >= ROOM and available >= 2 * ROOM and os.access(top, os.W_OK | os.X_OK)
-
-
-def sweep() -> int:
-    """Clean up after guards that were killed: their folders are there, and nobody holds the lock. Returns how many."""
-    swept = 0
-    for folder in base_folder().iterdir():
-        told = folder / INSTRUCTIONS
-        if is_held(folder):
-            continue
-        if told.is_file() and told.lstat().st_uid == os.getuid():
-            clean_up(json.loads(told.read_bytes()))
-            swept += 1
-        elif time.time() - folder.lstat().st_mtime > UNGUARDED:
-            shutil.rmtree(folder, ignore_errors=True)
-    _sweep_memory()
-    return swept
-
-
-def _sweep_memory() -> None:
-    """Data whose server never came to have a guard."""
-    base = MEMORY / f"thebes-services-{os.getuid()}"
-    if not base.is_dir():
-        return
-    guarded = {folder.name for folder in base_folder().iterdir()}
-    for folder in base_folder(MEMORY).iterdir():
-        if folder.name not in guarded and time.time() - folder.lstat().st_mtime > UNGUARDED:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_held(folder: Path) -> bool:
-    """Is there a guard that looks after this folder?"""
-    import fcntl  # noqa: PLC0415
-
-    try:
-        with (folder / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def free_port() -> int:
@@ -262,54 +170,6 @@ def _failed(guarded: Guarded, text: str) -> ServiceError:
     words = guarded.last_words()
     last = guarded.no_space() or words.rpartition("\n")[2]
     return ServiceError("service-failed", f"{text}; its log ends with: {last}" if last else f"{text}; no log", words)
-
-
-class Owner(Value, frozen=True, kw_only=True):
-    """Whom a server runs as; null: as ourselves."""
-
-    user: int | None = None
-    group: int | None = None
-
-
-def owner() -> Owner:
-    """PostgreSQL refuses to run as root, and no server needs to: root's run as `postgres` or `nobody`."""
-    if os.getuid() != 0:
-        return Owner()
-    for name in UNPRIVILEGED:
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Owner(user=found.pw_uid, group=found.pw_gid)
-    return Owner(user=65534, group=65534)
-
-
-def give(folder: Path, who: Owner) -> None:
-    """Make a folder, and what is in it, somebody's."""
-    if who.user is None or who.group is None:
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, who.user, who.group, follow_symlinks=False)
-
-
-def reachable(binary: str, who: Owner, folder: Path) -> str:
-    """`binary`, or a copy of its installation where its user can't come to it (wheels below /root)."""
-    path = Path(binary).resolve()
-    if who.user is None or all(_open_to_all(one) for one in (path, *path.parents)):
-        return str(path)
-    top = path.parent.parent  # bin, and lib and share beside it
-    copy = folder / "installation"
-    names = [name for name in ("bin", "lib", "share") if (top / name).is_dir()]
-    for name in names:
-        shutil.copytree(top / name, copy / name, symlinks=True)
-    for one in (copy, *copy.rglob("*")):
-        if not one.is_symlink():
-            one.chmod(one.stat().st_mode | (0o055 if one.is_dir() or one.stat().st_mode & 0o100 else 0o044))
-    return str(copy / "bin" / path.name)
-
-
-def _open_to_all(path: Path) -> bool:
-    return bool(path.stat().st_mode & 0o001)
 
 
 def plain_environment(environment: Mapping[str, str], keep: Sequence[str] = ()) -> dict[str, str]:

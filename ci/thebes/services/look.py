@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from . import compose
+from .binaries import fitting
+from .docker import image
 from .kinds import Kind
 from .model import Service, Source
-from .resolve import KINDS, Context, fitting, from_url, image, missing
+from .resolve import from_url, missing
+from .source import KINDS, Context
 
 
 class Offer(NamedTuple):

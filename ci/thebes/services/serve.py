@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .launch import sweep
+from .folders import sweep
 from .model import Server, Service, environment_of
-from .resolve import Context, Running, start
+from .resolve import start
+from .source import Context, Running
 
 
 class Served:

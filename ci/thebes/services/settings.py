@@ -1,6 +1,8 @@
 """From the configuration to services. Pure."""
 
-from thebes.config import SHIPPED, Config, seconds
+from thebes.config import Config
+from thebes.config.check import SHIPPED
+from thebes.config.values import seconds
 
 from .model import Service, Source
 

@@ -10,8 +10,8 @@ from thebes.cli import options
 from thebes.cli.past import open_history
 from thebes.cli.text import clean, say
 from thebes.cli.workspace import Workspace
-from thebes.config import python, service_version
-from thebes.errors import InputError
+from thebes.config.values import python, service_version
+from thebes.errors import InputError, hint
 from thebes.model import GATES
 
 
@@ -22,7 +22,7 @@ def _words(text: str | None) -> tuple[str, ...]:
 def _gates(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     for gate in (found := _words(value)):
         if gate not in GATES:
-            raise InputError(f"gates: no gate {gate!r}; there are {', '.join(GATES)}")
+            raise InputError(f"gates: no gate {gate!r}; {hint(gate, GATES)}")
     return found
 
 

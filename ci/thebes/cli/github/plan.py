@@ -1,6 +1,7 @@
 """`thebes github plan`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,7 @@ from thebes.cli.plan import tell
 from thebes.cli.text import amount, say
 from thebes.cli.workspace import Workspace
 from thebes.codec import encode, write_atomic
-from thebes.config import Config, seconds
+from thebes.config.values import seconds
 from thebes.errors import InputError
 from thebes.github.event import Event, read_event
 from thebes.github.matrix import Runners, outputs, runners
@@ -21,6 +22,9 @@ from thebes.plan import Choice, assemble
 from thebes.repository import changed
 
 from . import options, variables
+
+if TYPE_CHECKING:
+    from thebes.config import Config
 
 
 @click.command("plan")

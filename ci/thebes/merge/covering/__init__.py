@@ -19,7 +19,7 @@ import msgspec
 
 from thebes.errors import FormatError
 from thebes.model import Plan, Project, Suite
-from thebes.run.task import COVERAGE
+from thebes.run.attempt import COVERAGE
 
 from .detail import Detail, Figures, figures, pack, reached, share, together, unpack
 from .reports import Report, read_reports, text_of

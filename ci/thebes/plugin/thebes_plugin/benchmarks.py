@@ -13,7 +13,6 @@ import pytest
 from .record import Record, RecordError
 from .recorder import give_up
 
-PEER = "benchmark"  # the name that pytest-benchmark has among plug-ins
 SESSION = "_benchmarksession"  # where it keeps its measurements, since its version 3
 
 

@@ -67,13 +67,13 @@ class Guard:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gentle = self.config.pluginmanager.has_plugin("timeout")
         default = self.limit or _of_pytest_timeout(self.config) or self.default
-        of_parents: dict[Any, float | None] = {}
+        of_parents: dict[int, float | None] = {}
         for item in session.items:
-            limit = _own_mark(item)
+            limit = _own_mark(item) if item.own_markers else None
             if limit is None and item.parent is not None:
-                if item.parent not in of_parents:
-                    of_parents[item.parent] = _closest_mark(item.parent)
-                limit = of_parents[item.parent]
+                if id(item.parent) not in of_parents:
+                    of_parents[id(item.parent)] = _closest_mark(item.parent)
+                limit = of_parents[id(item.parent)]
             if limit is None:
                 limit = default
             elif limit and gentle:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from .__main__ import allow_tracing
-from .benchmarks import PEER, Benchmarks
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
@@ -20,6 +18,7 @@ from .shard import Shard
 # --maxfail was chosen for this very run, not by the project: as an option, or as x among flags as in -vx.
 CHOSEN = re.compile(r"-[lqsv]*x|--exitfirst|--maxfail")
 
+PEER = "benchmark"  # the name that pytest-benchmark has among plug-ins
 GROUPED = ("loadfile", "loadscope", "loadgroup")
 
 
@@ -32,6 +31,8 @@ def install(config: pytest.Config, path: str) -> None:
     _refuse(config, shard, record)
     _adjust(config, shard)
     if worker and os.environ.get("THEBES_TRACED"):
+        from .__main__ import allow_tracing  # noqa: PLC0415  (only beside a profiler)
+
         allow_tracing()
     for marker in shard.speeds.names:
         config.addinivalue_line("markers", f"{marker}: tests that took so long in past runs")
@@ -50,6 +51,8 @@ def install(config: pytest.Config, path: str) -> None:
         if shard.measure_memory:
             config.pluginmanager.register(MemoryMeter(record, name, shard.memory_limit), "thebes-memory")
         if config.pluginmanager.hasplugin(PEER):
+            from .benchmarks import Benchmarks  # noqa: PLC0415  (only beside its peer)
+
             config.pluginmanager.register(Benchmarks(config, record), "thebes-benchmarks")
         if shard.leaks:
             from .leaks import LeakFinder  # noqa: PLC0415  (only where it is asked for)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -16,7 +16,7 @@ from .selector import Selector
 from .split import file_key
 
 OUTPUT_LIMIT = 16 * 1024
-INDEX = {"setup": 0, "call": 1, "teardown": 2}
+PHASES = ("setup", "call", "teardown")
 
 
 class FixtureClock:
@@ -66,16 +66,14 @@ class Running:
 
 
 class Attempt:
-    """An attempt of a test that has not ended."""
+    """An attempt of a test that has not ended. What nearly all have in common stands in the class: it costs nothing."""
 
-    __slots__ = ("at", "durations", "outcome", "rerun", "subtest_failed")
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-        self.durations = [0.0, 0.0, 0.0]
-        self.outcome = "passed"
-        self.rerun = False
-        self.subtest_failed = False
+    at = 0.0
+    setup = 0.0
+    call = 0.0
+    outcome = "passed"
+    rerun = False
+    subtest_failed = False
 
 
 class Recorder:
@@ -118,21 +116,27 @@ class Recorder:
 
     @pytest.hookimpl(trylast=True)  # plug-ins may change a report's outcome while it is being logged
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        nodeid, when = report.nodeid, report.when
+        # Three times for each test, so it counts: a report makes its id anew whenever it is asked, and looking for what
+        # is not there takes longest.
+        nodeid, when, fields = report.nodeid, report.when, vars(report)
         attempt = self.open.get(nodeid)
         try:
             if attempt is not None and attempt.rerun and when == "setup":
                 # pytest-rerunfailures before 16 leaves out the teardown of such an attempt
-                self._end(report, attempt)
+                self._end(nodeid, attempt, 0.0, fields)
                 attempt = None
             if attempt is None:
-                attempt = self.open[nodeid] = Attempt(report.start)
-            unusual = report.outcome != "passed" or hasattr(report, "context") or hasattr(report, "wasxfail")
+                attempt = self.open[nodeid] = Attempt()
+                attempt.at = report.start
+            unusual = report.outcome != "passed" or "context" in fields or "wasxfail" in fields
             if unusual and self._take_unusual(report, attempt):
                 return
-            attempt.durations[INDEX[when]] = report.duration
-            if when == "teardown":
-                self._end(report, attempt)
+            if when == "setup":
+                attempt.setup = report.duration
+            elif when == "call":
+                attempt.call = report.duration
+            else:
+                self._end(nodeid, attempt, report.duration, fields)
         except RecordError as error:
             give_up(error)
 
@@ -143,7 +147,7 @@ class Recorder:
                 self._phase(report, "failed" if report.failed else "skipped", _describe(report))
             attempt.subtest_failed |= report.failed
             return True
-        if report.when not in INDEX:  # "???": xdist lost the worker that ran it
+        if report.when not in PHASES:  # "???": xdist lost the worker that ran it
             self._crash(report, attempt)
             return True
         attempt.rerun |= _is_rerun(report)
@@ -153,23 +157,22 @@ class Recorder:
         attempt.outcome = _worse(attempt.outcome, outcome)
         return False
 
-    def _end(self, report: pytest.TestReport, attempt: Attempt) -> None:
-        nodeid = report.nodeid
+    def _end(self, nodeid: str, attempt: Attempt, teardown: float, fields: Mapping[str, Any]) -> None:
+        """`teardown`: seconds; `fields`: of the last report."""
         del self.open[nodeid]
+        outcome = attempt.outcome
         if self.running and not attempt.rerun:
             self.running.tests.discard(nodeid)
-        outcome = attempt.outcome
         if attempt.subtest_failed and outcome in {"passed", "skipped", "xfailed", "xpassed"}:
             outcome = "failed"
-        setup, call, teardown = attempt.durations
-        fixtures = getattr(report, "thebes_fixtures", 0.0) or (self.clock.take() if self.clock.spent else 0.0)
-        worker = getattr(report, "worker_id", "")
+        fixtures = fields.get("thebes_fixtures") or (self.clock.spent and self.clock.take())
+        worker, memory = fields.get("worker_id"), fields.get("thebes_memory")
         self._write(
             f'{{"kind":"end","id":{quoted(nodeid)},"outcome":"{outcome}",'
-            f'"durations":[{setup:.6f},{call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
+            f'"durations":[{attempt.setup:.6f},{attempt.call:.6f},{teardown:.6f}],"at":{attempt.at:.6f}'
             + (f',"fixtures":{fixtures:.6f}' if fixtures else "")
             + (f',"worker":{quoted(worker)}' if worker else "")
-            + (f',"memory":{memory}' if (memory := getattr(report, "thebes_memory", None)) else "")
+            + (f',"memory":{memory}' if memory else "")
             + (',"rerun":true}\n' if attempt.rerun else "}\n")
         )
 
@@ -214,7 +217,7 @@ class Recorder:
         report.worker_id = worker  # type: ignore[attr-defined]
         attempt.outcome = "crashed"
         attempt.at = attempt.at or time()
-        self._end(report, attempt)
+        self._end(report.nodeid, attempt, 0.0, vars(report))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:

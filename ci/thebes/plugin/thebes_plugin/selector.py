@@ -116,19 +116,20 @@ class Selector:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Everything that could change the selection has run: tell what there was and what is left."""
         self.selected = len(session.items)
+        before, self._before = self._before, []  # what stays, the collector of garbage goes through again and again
         if not self.record:
             return
         try:
-            self._tell(self.record, session.items)
+            self._tell(self.record, before, session.items)
         except RecordError as error:
             pytest.exit(f"thebes: cannot write the record: {error}", RECORD_FAILED)
 
-    def _tell(self, record: Record, selected: list[pytest.Item]) -> None:
-        names = {id(item): nodeid for item, nodeid in self._before}
+    def _tell(self, record: Record, before: list[tuple[pytest.Item, str]], selected: list[pytest.Item]) -> None:
+        names = {id(item): nodeid for item, nodeid in before}
         added = [(item, item.nodeid) for item in selected if id(item) not in names]
         tests: dict[str, list[str]] = {file: [] for file in self._seconds}
         groups: dict[str, dict[int, str]] = {}
-        for item, nodeid in [*self._before, *added]:
+        for item, nodeid in [*before, *added]:
             file, _, test = nodeid.partition("::")
             if file in self._strangers:
                 continue
@@ -147,7 +148,7 @@ class Selector:
                 **({"groups": groups[file]} if file in groups else {}),
             )
         left = {id(item) for item in selected}
-        gone = [nodeid for item, nodeid in self._before if id(item) not in left and self._is_mine(nodeid)]
+        gone = [nodeid for item, nodeid in before if id(item) not in left and self._is_mine(nodeid)]
         gone = [nodeid for nodeid in gone if nodeid not in self.shard.done and nodeid not in self._later]
         if gone:
             record.put("deselected", ids=gone, worker=self.worker)

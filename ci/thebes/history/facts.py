@@ -1,0 +1,89 @@
+"""What run.db says that the history keeps."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# What each attempt of a test cost, until the next began: making a report of a failure, an expected one too, takes many
+# times as long as most tests do, and is in none of pytest's durations. Workers of xdist may wait in between.
+_SPENT = """
+CREATE TEMP TABLE spent AS
+WITH every AS (
+  SELECT suite, id, task, attempts AS number, worker, at, setup + call + teardown AS took FROM test WHERE at > 0
+  UNION ALL SELECT a.suite, a.id, task, number, worker, at, setup + call + teardown
+  FROM attempt a JOIN task k ON k.id = a.task WHERE a.task_attempt = k.attempt
+)
+SELECT suite, id, task, number, CASE worker
+  WHEN '' THEN max(took, coalesce(lead(at) OVER (PARTITION BY task, worker ORDER BY at) - at, took)) ELSE took
+END AS seconds FROM every
+"""
+_TESTS = """
+SELECT s.project, t.suite, t.id, t.outcome,
+  k.speed * max(0, coalesce(p.seconds, setup + call + teardown) - fixtures), k.speed * fixtures, attempts, flaky
+FROM test t JOIN suite s ON s.id = t.suite JOIN task k ON k.id = t.task
+LEFT JOIN spent p ON p.suite = t.suite AND p.id = t.id AND p.task = t.task AND p.number = t.attempts
+WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed') AND k.kind NOT IN ('check', 'results')
+"""
+_FILES = """
+SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce((
+  SELECT sum(o.speed * fixtures) FROM test t JOIN task o ON o.id = t.task WHERE t.suite = f.suite AND t.file = f.file
+), 0)
+FROM file f JOIN suite s ON s.id = f.suite JOIN task k ON k.id = f.task
+WHERE f.outcome != 'missing' GROUP BY 1, 2, 3
+"""
+_STARTS = """
+SELECT s.project, k.speed * (
+  a.seconds - (SELECT total(seconds) FROM spent WHERE task = k.id)
+  - (SELECT total(seconds) FROM file WHERE task = k.id)
+)
+FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt
+WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL
+  AND NOT EXISTS (SELECT 1 FROM test WHERE task = k.id AND outcome = 'crashed')  -- then pytest started several times
+"""
+_JOBS = "SELECT waited FROM task_attempt WHERE waited > 0"
+_WORKERS = """
+SELECT s.project, max(m.memory) FROM sample m JOIN task k ON k.id = m.task JOIN suite s ON s.id = k.suite GROUP BY 1
+"""
+_GROUPS = "SELECT s.project, g.id, g.name FROM grouped g JOIN suite s ON s.id = g.suite GROUP BY 1, 2"
+_UNENDED = """
+SELECT DISTINCT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite
+WHERE outcome IN ('missing', 'cancelled', 'interrupted', 'crashed')
+"""
+_DESELECTED = "SELECT DISTINCT s.project, d.id FROM deselected d JOIN suite s ON s.id = d.suite"
+_RED = """
+SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite WHERE outcome IN ('failed', 'error', 'crashed')
+UNION SELECT s.project, f.file FROM file f JOIN suite s ON s.id = f.suite WHERE f.outcome = 'failed'
+"""
+
+
+class Facts(NamedTuple):
+    """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
+    starts, tests' groups by project, memory of workers by project, tests that were left out and tests or files that
+    failed by project."""
+
+    tests: Sequence[tuple[object, ...]]
+    files: Sequence[tuple[object, ...]] = ()
+    starts: Sequence[tuple[str, float]] = ()
+    jobs: Sequence[float] = ()
+    groups: Sequence[tuple[object, ...]] = ()
+    workers: Sequence[tuple[str, int]] = ()
+    left_out: Sequence[tuple[object, ...]] = ()
+    red: Sequence[tuple[object, ...]] = ()
+
+
+def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
+    """What a run.db says; durations are seconds of a machine of speed 1. `partial`: only a part of the tests was asked
+    for, so that those which were deselected go on to be known."""
+    run.execute("DROP TABLE IF EXISTS temp.spent")
+    run.execute(_SPENT)
+    unended = (_UNENDED, _DESELECTED) if partial else (_UNENDED,)
+    return Facts(
+        tests=run.execute(_TESTS).fetchall(),
+        files=run.execute(_FILES).fetchall(),
+        starts=run.execute(_STARTS).fetchall(),
+        jobs=[seconds for (seconds,) in run.execute(_JOBS)],
+        groups=run.execute(_GROUPS).fetchall(),
+        workers=run.execute(_WORKERS).fetchall(),
+        left_out=[row for query in unended for row in run.execute(query)],
+        red=run.execute(_RED).fetchall(),
+    )
