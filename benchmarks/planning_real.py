@@ -17,13 +17,14 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from _makespan import table
-from _measure import Usage, measure
+from _measure import Usage, measure, medians
 
 ALGORITHMS = ("duration_based_chunks", "least_duration")
 EXPECTED = (0, 1, 3, 5)  # 5: pytest found nothing to run, as in the empty groups of pytest-split
@@ -66,27 +67,42 @@ def parse(text: str) -> Suite:
     return Suite(Path(folder).resolve(), tuple(shlex.split(arguments)))
 
 
-def rows(suite: Suite, shards: int, scratch: Path, algorithms: Sequence[str]) -> Iterable[Sequence[str]]:
+def rows(suite: Suite, shards: int, rounds: int, scratch: Path, algorithms: Sequence[str]) -> Iterable[Sequence[str]]:
     timings = scratch / "durations.json"
     plain = suite.pytest("--store-durations", "--durations-path", str(timings))
     yield _row(suite, "plain, one process", plain, [plain], 0.0)
     longest = max(json.loads(timings.read_bytes()).values())
-    yield _row(suite, "thebes", plain, in_shards(suite, shards, scratch), longest)
+    yield _row(suite, "thebes", plain, in_shards(suite, shards, rounds, scratch), longest)
     for algorithm in algorithms:
         options = ("--durations-path", str(timings), "--splitting-algorithm", algorithm, "--splits", str(shards))
-        usages = [suite.pytest(*options, "--group", str(group)) for group in range(1, shards + 1)]
+        groups = [partial(_group, suite, options, group) for group in range(1, shards + 1)]
+        usages = repeated(groups, rounds)
         yield _row(suite, f"pytest-split, {algorithm}", plain, usages, longest)
 
 
-def in_shards(suite: Suite, shards: int, scratch: Path) -> list[Usage]:
+def _group(suite: Suite, options: Sequence[str], group: int, _: int) -> Usage:
+    return suite.pytest(*options, "--group", str(group))
+
+
+def in_shards(suite: Suite, shards: int, rounds: int, scratch: Path) -> list[Usage]:
     """One shard for the history, then as many as asked."""
     history = ("--history", str(scratch / "history.db"))
     suite.thebes("run", "--shards", "1", "--workers", "0", "--out", str(scratch / "run"), *history, pytest=True)
     plan = scratch / "plan.json"
     suite.thebes("plan", "--shards", str(shards), "--out", str(plan), *history, pytest=True)
     tasks = [task["id"] for task in json.loads(plan.read_bytes())["tasks"]]
-    options = ("--plan", str(plan), "--out", str(scratch / "tasks"), "--workers", "0")
-    return [suite.thebes("task", task, *options) for task in tasks]
+    options = ("--plan", str(plan), "--workers", "0", "--out")
+    return repeated([partial(_task, suite, task, (*options, str(scratch))) for task in tasks], rounds)
+
+
+def _task(suite: Suite, task: str, options: Sequence[str], number: int) -> Usage:
+    return suite.thebes("task", task, *options, "--attempt", str(number + 1))
+
+
+def repeated(shards: Sequence[Callable[[int], Usage]], rounds: int) -> list[Usage]:
+    """Medians of each shard. All of them take turns, so that a machine whose speed changes can't favour some."""
+    found = [[shard(number) for shard in shards] for number in range(rounds)]
+    return [medians(one) for one in zip(*found, strict=True)]
 
 
 def _row(suite: Suite, name: str, plain: Usage, usages: Sequence[Usage], longest: float) -> tuple[str, ...]:
@@ -107,13 +123,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suites", nargs="+", type=parse, metavar="SUITE")
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=1, help="how often each shard runs; its medians count")
     parser.add_argument("--alone", action="store_true", help="leave pytest-split's shards out")
     options = parser.parse_args()
     peers = () if options.alone else ALGORITHMS
     head = ("suite", "split by", "longest, s", "longest / ideal", "of CPU", "CPU in all, s", "CPU / plain")
     for suite in options.suites:
         with tempfile.TemporaryDirectory() as scratch:
-            table(head, rows(suite, options.shards, Path(scratch), peers))
+            table(head, rows(suite, options.shards, options.rounds, Path(scratch), peers))
     return 0
 
 

@@ -24,7 +24,7 @@ from time import process_time
 import _blobs
 import merging
 import msgspec
-from _measure import Usage, measure, table
+from _measure import measure, table
 from playwright.sync_api import Browser, sync_playwright
 
 from thebes import publish
@@ -246,27 +246,14 @@ def _allure(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _records(folder: Path, options: argparse.Namespace) -> None:
-    """All the way from records: the three commands, each with its start and its imports."""
+    """All the way from records in one process, as `thebes run` and the job `decide` go it, with all imports."""
     work = folder / "whole"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    plan = merging.make(work, options.tests // merging.RECORDS)
-    thebes = str(Path(sys.executable).with_name("thebes"))
-    reports = ["--html", "report.html", "--summary", "summary.md", "--json", "report.json"]
-    commands = {
-        "thebes merge": [thebes, "merge", "records", "--plan", str(plan), "--out", "run"],
-        "thebes judge": [thebes, "judge", "run"],
-        "thebes publish": [thebes, "publish", "run", *reports],
-    }
-    usages: dict[str, list[Usage]] = {name: [] for name in (*commands, "all of it")}
-    for _ in range(options.launches):
-        each = {name: measure(command, folder=str(work)) for name, command in commands.items()}
-        wall, cpu, memory = zip(*each.values(), strict=True)
-        each["all of it"] = Usage(sum(wall), sum(cpu), max(memory))
-        for name, used in each.items():
-            usages[name].append(used)
-    print(f"from {merging.RECORDS} records to run.db, verdict, JUnit XML, page, summary and JSON")
-    table(usages, "all of it")
+    merging.make(work, options.tests // merging.RECORDS)
+    used = {"whole": [measure([sys.executable, "-c", WHOLE, str(work)]) for _ in range(options.launches)]}
+    print(f"from {merging.RECORDS} records to run.db, verdict, JUnit XML, summary and page")
+    table(used, "whole")
     print(f"page: {(work / 'report.html').stat().st_size / 1e6:.1f} MB")
 
 
@@ -318,6 +305,20 @@ db = open_run(folder)
 verdict = judge(read_facts(db), Policy(), datetime.date.today())
 publish.junit(db, folder / "junit.xml")
 publish.summary(db, verdict)
+publish.html(db, verdict, folder / "report.html")
+"""
+WHOLE = """
+import datetime, pathlib, sys
+from thebes import publish
+from thebes.codec import read_plan
+from thebes.judge import Policy, judge, read_facts
+from thebes.merge import merge, open_run
+folder = pathlib.Path(sys.argv[1])
+merge([folder / "records"], read_plan(folder / "plan.json"), folder, repository=folder)
+db = open_run(folder)
+verdict = judge(read_facts(db), Policy(), datetime.date.today())
+publish.junit(db, folder / "junit.xml")
+(folder / "summary.md").write_text(publish.summary(db, verdict), "utf-8")
 publish.html(db, verdict, folder / "report.html")
 """
 FOREIGN = """

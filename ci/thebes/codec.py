@@ -5,6 +5,7 @@ Numbers are rounded where they are made, so that equal values give equal bytes.
 
 import os
 import tempfile
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
@@ -80,13 +81,13 @@ def read_bytes(path: Path) -> bytes:
         raise FormatError(f"{path}: {error.strerror}") from None
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` so that a reader finds the old content or the new, never a part."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write `data`, or its parts, so that a reader finds the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

@@ -5,6 +5,7 @@ import sys
 import time
 
 from support.project import Project
+from thebes.cli import COMMANDS
 
 OLD = {f"tests/test_{file}.py::test_{test}": 1.0 for file in "abcd" for test in range(5)}
 NEW = {**OLD, "tests/test_a.py::test_0": 3.0, "tests/test_new.py::test_it[1]": 2.0}
@@ -56,6 +57,16 @@ def test_neither_database_nor_pytest_is_imported_for_it(project: Project) -> Non
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'sqlalchemy', 'pytest', 'jinja2', 'rich'}))"
     )
     assert project.command(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_no_command_imports_pytest(project: Project) -> None:
+    """It belongs to the environment of the tests, which may be another one, and takes long to import."""
+    code = (
+        "import sys; from thebes.cli import COMMANDS, cli;"
+        "[cli.get_command(None, name) for name in COMMANDS];"
+        "print(len(COMMANDS), sorted({'pytest', '_pytest'} & sys.modules.keys()))"
+    )
+    assert project.command(sys.executable, "-c", code).stdout.strip() == f"{len(COMMANDS)} []"
 
 
 def test_explained_for_people_and_for_machines(project: Project) -> None:

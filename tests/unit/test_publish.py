@@ -181,7 +181,7 @@ def test_what_scripts_and_people_rely_on_changes_only_on_purpose(name: str, tmp_
     made = {
         "junit.xml": lambda: (tmp_path / "junit.xml").read_text("utf-8"),
         "summary.md": lambda: publish.summary(run.db, verdict, report="https://example.org/report.html"),
-        "report.json": lambda: json.dumps(json.loads(publish.as_json(run.db, verdict)), indent=1) + "\n",
+        "report.json": lambda: json.dumps(json.loads(b"".join(publish.as_json(run.db, verdict))), indent=1) + "\n",
         "annotations.txt": lambda: "\n".join(publish.annotations(run.db, verdict, Path("/repo"))) + "\n",
         "terminal.txt": lambda: publish.terminal(verdict, run.db, color=False, width=80),
     }[name]()
@@ -194,7 +194,7 @@ def test_what_scripts_and_people_rely_on_changes_only_on_purpose(name: str, tmp_
 
 def test_json_has_every_test_and_every_problem() -> None:
     run = mixed()
-    document = json.loads(publish.as_json(run.db, run.verdict()))
+    document = json.loads(b"".join(publish.as_json(run.db, run.verdict())))
     assert document["schema"] == 1
     assert document["verdict"] == "INVALID"
     assert document["counts"]["tests"] == len(document["tests"]) == 9
@@ -254,4 +254,4 @@ def test_hostile_names_are_harmless_everywhere(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "<script>alert" not in page
     assert "<img" not in page
-    json.loads(publish.as_json(run.db, verdict))
+    json.loads(b"".join(publish.as_json(run.db, verdict)))

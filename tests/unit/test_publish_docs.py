@@ -36,7 +36,7 @@ def test_the_table_of_json_is_complete() -> None:
     run.add("benchmark", "s", "t", "tests/test_a.py::test_a", "", 0.1, 0.2, 0.2, 0.01, 5)
     run.add("skip", "database", "no server")
     run.file("tests/test_a.py", "collected", "")
-    document = json.loads(publish.as_json(run.db, run.verdict()))
+    document = json.loads(b"".join(publish.as_json(run.db, run.verdict())))
     table = {
         key: set(re.findall(r"`(\w+)`", value))
         for keys, value in re.findall(r"^\| (`.+?) \| (.+) \|$", (DOCS / "report.md").read_text("utf-8"), re.MULTILINE)

@@ -1,12 +1,14 @@
 """The run as JSON for scripts. Fields are only ever added; `schema` grows when one changes its meaning."""
 
 import sqlite3
+from collections.abc import Iterator
 
 import msgspec
 
 from thebes.model import Verdict
 
 SCHEMA = 1
+BATCH = 1000  # rows
 
 _TABLES = {
     "tests": """
@@ -34,9 +36,9 @@ _TABLES = {
 }
 
 
-def as_json(db: sqlite3.Connection, verdict: Verdict) -> bytes:
-    """One JSON object: verdict, gates, counts over all gates, and a list for each kind of thing a run has."""
-    document: dict[str, object] = {
+def as_json(db: sqlite3.Connection, verdict: Verdict) -> Iterator[bytes]:
+    """One JSON object, in parts: verdict, gates, counts over all gates, and a list for each kind of thing a run has."""
+    head = {
         "schema": SCHEMA,
         "plan": verdict.plan,
         "commit": verdict.commit,
@@ -46,13 +48,15 @@ def as_json(db: sqlite3.Connection, verdict: Verdict) -> bytes:
         "reasons": verdict.reasons,
         "notices": verdict.notices,
     }
+    yield msgspec.json.encode(head)[:-1]
     for name, sql in _TABLES.items():
-        document[name] = _objects(db, sql)
-    for test in document["tests"]:  # type: ignore[attr-defined]
-        test["flaky"] = bool(test["flaky"])
-    for suite in document["suites"]:  # type: ignore[attr-defined]
-        suite["services"] = msgspec.json.decode(suite["services"])
-    return msgspec.json.encode(document) + b"\n"
+        yield f',"{name}":['.encode()
+        between = b""
+        for rows in _rows(db, sql):
+            yield between + msgspec.json.encode(rows)[1:-1]
+            between = b","
+        yield b"]"
+    yield b"}\n"
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:
@@ -62,9 +66,17 @@ def counts(db: sqlite3.Connection) -> dict[str, int]:
     return {"tests": sum(found.values()), **found, "flaky": flaky}
 
 
-def _objects(db: sqlite3.Connection, sql: str) -> list[dict[str, object]]:
+def _rows(db: sqlite3.Connection, sql: str) -> Iterator[list[dict[str, object]]]:
+    """The rows as objects, some at a time: a run may have hundreds of thousands."""
     cursor = db.cursor()
     cursor.row_factory = None
     cursor.execute(sql)
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    while rows := cursor.fetchmany(BATCH):
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        for one in found:
+            if "flaky" in one:
+                one["flaky"] = bool(one["flaky"])
+            if "services" in one:
+                one["services"] = msgspec.Raw(one["services"].encode())
+        yield found

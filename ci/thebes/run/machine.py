@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from thebes.plugin.thebes_plugin.memory import amount
+from thebes.plugin.thebes_plugin.record import amount
 
 CGROUP = Path("/sys/fs/cgroup")
 UNKNOWN_WORKER = 512 << 20  # bytes to count for a worker of a suite that never ran here

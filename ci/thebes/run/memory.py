@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 
-from thebes.plugin.thebes_plugin.memory import amount
-from thebes.plugin.thebes_plugin.record import Record
+from thebes.plugin.thebes_plugin.record import Record, amount
 
 from .ledger import Running
 from .processes import tree_memory, usage

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
@@ -20,13 +19,23 @@ def descendants(pid: int) -> list[int]:
 
 
 def _from_proc(pid: int) -> Iterator[int]:
+    threads = f"/proc/{pid}/task"
     try:
-        lists = [path.read_text("ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        lists = [_content(f"{threads}/{thread}/children") for thread in os.listdir(threads)]  # noqa: PTH208  (faster)
     except OSError:  # it is gone
         return
     for child in (int(number) for text in lists for number in text.split()):
         yield child
         yield from _from_proc(child)
+
+
+def _content(path: str) -> bytes:
+    """Of a file in /proc, many times a second."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
 
 
 def _from_ps(pid: int) -> list[int]:
@@ -50,7 +59,7 @@ def usage(pid: int) -> Usage | None:
     if sys.platform != "linux":
         return _usage_from_ps(pid)
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None
     if not (pages := int(fields[21])):  # it is dead, and waited for by nobody yet

@@ -48,6 +48,7 @@ class LeakFinder:
         own = config.option.basetemp  # of tmp_path, if it is not where it usually is
         self._around = Surroundings([str(Path(own).absolute())] if own else [])
         self._before: Look | None = None
+        self._after: Look | None = None
         self._raised = False
         self._inside = False
         self._patience = GRACES
@@ -59,7 +60,9 @@ class LeakFinder:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         self._raised = False
         self._around.made.clear()
-        self._before = self._around.look()
+        # Nothing of a test's happens between two tests: where the last look found nothing new, it serves the next one.
+        self._before = self._after or self._around.look()
+        self._after = None
         result = yield
         found = self._found(self._before)
         self._before = None
@@ -119,7 +122,8 @@ class LeakFinder:
     def _found(self, before: Look) -> list[Thing]:
         now = self._around.look()
         if now == before and not self._around.made:
-            return []  # nearly always
+            self._after = now  # nearly always
+            return []
         found = [
             thing
             for thing in self._around.new(before, now)

@@ -13,16 +13,11 @@ from typing import Any
 
 import pytest
 
-from .record import Record
+from .record import Record, amount
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESET_PEAK = b"5"
 PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-
-
-def amount(number: int) -> str:
-    """Bytes as people read them."""
-    return f"{number / (1 << 30):.2f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
 
 
 class MemoryMeter:

@@ -32,6 +32,11 @@ def bounded(text: str, limit: int = TEXT_LIMIT) -> str:
     return f"{head}\n… {len(text) - limit} characters left out …\n{tail}"
 
 
+def amount(number: int) -> str:
+    """Bytes as people read them."""
+    return f"{number / (1 << 30):.2f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
+
+
 class Record:
     """Appends to a record. Several processes may: a line is never in two writes."""
 
