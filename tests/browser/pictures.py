@@ -1,4 +1,7 @@
-"""Pictures of the report in six states, to look at and for the README: `python tests/browser/pictures.py FOLDER`."""
+"""Pictures of the report in six states, to look at and for the documents: `python tests/browser/pictures.py FOLDER`.
+
+Each state in light, in dark and at the width of a phone, the views of one of them, and all states on one sheet.
+"""
 
 import sys
 from pathlib import Path
@@ -171,7 +174,20 @@ def main() -> None:
         for view in VIEWS:
             for mode in MODES:
                 _picture(browser, folder / "three-failures.html", mode, view)
+        _sheet(browser, folder)
         browser.close()
+
+
+def _sheet(browser: Browser, folder: Path) -> None:
+    """states.png: a row for each state."""
+    rows = "".join("<div>" + "".join(f'<img src="{name}-{mode}.png">' for mode in MODES) + "</div>" for name in STATES)
+    page = folder / "states.html"
+    style = "body { margin: 0; background: #888 } div { display: flex; gap: 8px; margin: 8px } img { height: 270px }"
+    page.write_text(f"<!doctype html><style>{style}</style>{rows}", "utf-8")
+    tab = browser.new_page(viewport={"width": 930, "height": 100})
+    tab.goto(page.as_uri())
+    tab.screenshot(path=folder / "states.png", full_page=True)
+    tab.close()
 
 
 def _picture(browser: Browser, page: Path, mode: str, view: str) -> None:

@@ -71,6 +71,7 @@ def test_a_task_that_broke_shows_what_it_printed(report: Reports) -> None:
     page = report(run).page
     expect(page.locator("h1")).to_contain_text("INVALID")
     expect(page.locator(".cause pre")).to_have_text("error: unrecognized arguments: -n")
+    expect(page.locator("#status")).to_have_text("1 broken task")
 
 
 def test_search_and_filters_live_in_the_address(report: Reports) -> None:

@@ -149,13 +149,15 @@ function brokenTasks(page, parent) {
     return card;
   };
   if (left.length) inParts(left, 10, make, parent);
+  return left.length;
 }
 
 function failuresView(page, parent) {
   const causes = causesLeft(page.run, page.state);
   const total = causes.reduce((sum, cause) => sum + cause.failures.length, 0);
-  page.status(total ? `${count(total, "failure")} with ${count(causes.length, "cause")}` : "");
-  brokenTasks(page, parent);
+  const broken = brokenTasks(page, parent);
+  const told = [broken && count(broken, "broken task"), total && `${count(total, "failure")} with ${count(causes.length, "cause")}`];
+  page.status(told.filter(Boolean).join(" · "));
   if (!causes.length) {
     if (page.run.broken.length) return;
     const nothing = page.run.failures.length ? "No failure fits these filters." : "Nothing failed.";
