@@ -25,20 +25,22 @@ LEFT JOIN spent p ON p.suite = t.suite AND p.id = t.id AND p.task = t.task AND p
 WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed') AND k.kind NOT IN ('check', 'results')
 """
 _FILES = """
-SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce((
-  SELECT sum(o.speed * fixtures) FROM test t JOIN task o ON o.id = t.task WHERE t.suite = f.suite AND t.file = f.file
-), 0)
+WITH shared AS (
+  SELECT t.suite, file, sum(speed * fixtures) AS seconds FROM test t JOIN task k ON k.id = t.task GROUP BY 1, 2
+)
+SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce(h.seconds, 0)
 FROM file f JOIN suite s ON s.id = f.suite JOIN task k ON k.id = f.task
+LEFT JOIN shared h ON h.suite = f.suite AND h.file = f.file
 WHERE f.outcome != 'missing' GROUP BY 1, 2, 3
 """
 _STARTS = """
-SELECT s.project, k.speed * (
-  a.seconds - (SELECT total(seconds) FROM spent WHERE task = k.id)
-  - (SELECT total(seconds) FROM file WHERE task = k.id)
-)
+WITH tests AS (SELECT task, sum(seconds) AS seconds FROM spent GROUP BY 1),
+  files AS (SELECT task, sum(seconds) AS seconds FROM file GROUP BY 1)
+SELECT s.project, k.speed * (a.seconds - coalesce(t.seconds, 0) - coalesce(f.seconds, 0))
 FROM task k JOIN suite s ON s.id = k.suite JOIN task_attempt a ON a.task = k.id AND a.attempt = k.attempt
+LEFT JOIN tests t ON t.task = k.id LEFT JOIN files f ON f.task = k.id
 WHERE k.kind = 'pytest' AND a.exit IN (0, 1) AND a.stopped IS NULL
-  AND NOT EXISTS (SELECT 1 FROM test WHERE task = k.id AND outcome = 'crashed')  -- then pytest started several times
+  AND k.id NOT IN (SELECT task FROM test WHERE outcome = 'crashed')  -- then pytest started several times
 """
 _JOBS = "SELECT waited FROM task_attempt WHERE waited > 0"
 _WORKERS = """
