@@ -91,8 +91,8 @@ def in_shards(suite: Suite, shards: int, rounds: int, scratch: Path) -> list[Usa
     plan = scratch / "plan.json"
     suite.thebes("plan", "--shards", str(shards), "--out", str(plan), *history, pytest=True)
     tasks = [task["id"] for task in json.loads(plan.read_bytes())["tasks"]]
-    options = ("--plan", str(plan), "--workers", "0", "--out")
-    return repeated([partial(_task, suite, task, (*options, str(scratch))) for task in tasks], rounds)
+    options = ("--plan", str(plan), "--workers", "0", "--out", str(scratch))
+    return repeated([partial(_task, suite, task, options) for task in tasks], rounds)
 
 
 def _task(suite: Suite, task: str, options: Sequence[str], number: int) -> Usage:

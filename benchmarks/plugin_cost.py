@@ -85,8 +85,10 @@ def main() -> None:
         }
         environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         cpu: dict[str, list[float]] = {name: [] for name in commands}
-        for launch in range(launches):
-            for name, command in (list(commands.items()), list(commands.items())[::-1])[launch % 2]:
+        order = list(commands.items())
+        for _ in range(launches):
+            order.reverse()  # so that none always comes first
+            for name, command in order:
                 (folder / "record.jsonl").unlink(missing_ok=True)
                 cpu[name].append(measure(command, environment, str(folder)).cpu)
         base = min(cpu["bare"])

@@ -166,7 +166,6 @@ def _make(folder: Path, options: argparse.Namespace) -> None:
 
 def _publish(folder: Path, options: argparse.Namespace) -> None:
     """Seconds of processor time, the least of some launches; all together in one process, with its memory."""
-    used = measure([sys.executable, "-c", PUBLISH, str(folder)])
     db = open_run(folder)
     verdict = judge(read_facts(db), Policy(), dt.datetime.now(dt.UTC).date())
     works: dict[str, Callable[[], object]] = {
@@ -246,12 +245,14 @@ def _allure(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _records(folder: Path, options: argparse.Namespace) -> None:
-    """All the way from records in one process, as `thebes run` and the job `decide` go it, with all imports."""
+    """All the way from records in one process, with all imports; and, as `thebes run` does, into an empty history."""
     work = folder / "whole"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     merging.make(work, options.tests // merging.RECORDS)
-    used = {"whole": [measure([sys.executable, "-c", WHOLE, str(work)]) for _ in range(options.launches)]}
+    codes = {"whole": MERGE + PUBLISH, "with the history": MERGE + PUBLISH + HISTORY}
+    runs = range(options.launches)
+    used = {name: [measure([sys.executable, "-c", code, str(work)]) for _ in runs] for name, code in codes.items()}
     print(f"from {merging.RECORDS} records to run.db, verdict, JUnit XML, summary and page")
     table(used, "whole")
     print(f"page: {(work / 'report.html').stat().st_size / 1e6:.1f} MB")
@@ -304,22 +305,21 @@ folder = pathlib.Path(sys.argv[1])
 db = open_run(folder)
 verdict = judge(read_facts(db), Policy(), datetime.date.today())
 publish.junit(db, folder / "junit.xml")
-publish.summary(db, verdict)
-publish.html(db, verdict, folder / "report.html")
-"""
-WHOLE = """
-import datetime, pathlib, sys
-from thebes import publish
-from thebes.codec import read_plan
-from thebes.judge import Policy, judge, read_facts
-from thebes.merge import merge, open_run
-folder = pathlib.Path(sys.argv[1])
-merge([folder / "records"], read_plan(folder / "plan.json"), folder, repository=folder)
-db = open_run(folder)
-verdict = judge(read_facts(db), Policy(), datetime.date.today())
-publish.junit(db, folder / "junit.xml")
 (folder / "summary.md").write_text(publish.summary(db, verdict), "utf-8")
 publish.html(db, verdict, folder / "report.html")
+"""
+MERGE = """
+import pathlib, sys
+from thebes.codec import read_plan
+from thebes.merge import merge
+folder = pathlib.Path(sys.argv[1])
+merge([folder / "records"], read_plan(folder / "plan.json"), folder, repository=folder)
+"""
+HISTORY = """
+from thebes.history.store import History, Stamp
+(folder / "history.db").unlink(missing_ok=True)
+with History(str(folder / "history.db")) as history:
+    history.feed(db, Stamp(at=1.0, commit="", branch="", machine="", verdict=verdict.verdict))
 """
 FOREIGN = """
 import sys

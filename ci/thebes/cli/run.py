@@ -126,7 +126,7 @@ def command(
         gates=gates,
         shards=shards or _as_many(room // each, target, inputs),
         target=target,
-        pythons=pythons or _usual(workspace),
+        pythons=_pythons(workspace, pythons),
         coverage=coverage,
         modules=named,
         existing=existing,
@@ -191,9 +191,9 @@ def _as_many(fit: int, target: float | None, inputs: Sequence[ProjectInput]) -> 
     return max(1, fit)
 
 
-def _usual(workspace: Workspace) -> tuple[str, ...]:
-    """The Python at hand; says which others are configured."""
-    pythons = tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
+def _pythons(workspace: Workspace, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Those asked for, or the one at hand; says which others are configured."""
+    pythons = asked or tuple(dict.fromkeys(workspace.interpreter(path).python for path in workspace.configs))[:1]
     if others := [python for python in workspace.config.python if python not in pythons]:
         say(f"thebes: under Python {', '.join(pythons)}; not here: {', '.join(others)} (--python adds one)")
     return pythons

@@ -1,5 +1,7 @@
 """The history's tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 METADATA = sa.MetaData()
@@ -20,69 +22,69 @@ name = sa.Table(  # node ids and file keys, stored once
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("text", sa.String, nullable=False, unique=True),
 )
-test = sa.Table(
+
+
+def _of_run(table: str, *columns: sa.Column[Any]) -> sa.Table:
+    """A table whose rows belong to a run and go with it."""
+    of: sa.Column[Any] = sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True)
+    return sa.Table(table, METADATA, of, *columns)
+
+
+def _project() -> sa.Column[Any]:
+    return sa.Column("project", sa.String, nullable=False)
+
+
+def _name() -> sa.Column[Any]:
+    return sa.Column("name", sa.ForeignKey("name.id"), nullable=False)
+
+
+test = _of_run(
     "test",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
+    _project(),
     sa.Column("suite", sa.String, nullable=False),
-    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    _name(),
     sa.Column("outcome", sa.String, nullable=False),
     sa.Column("own", sa.Float, nullable=False),  # seconds, without what it set up for others
     sa.Column("fixtures", sa.Float, nullable=False),  # seconds, setting up fixtures that serve others, too
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("flaky", sa.Boolean, nullable=False),
 )
-file = sa.Table(
+file = _of_run(
     "file",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
+    _project(),
     sa.Column("suite", sa.String, nullable=False),
-    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    _name(),
     sa.Column("seconds", sa.Float, nullable=False),  # import and collection, the longest of its shards
     sa.Column("fixtures", sa.Float, nullable=False),  # module and session fixtures, all its tests together
 )
-start = sa.Table(  # how long a shard took beside its tests and imports
+start = _of_run(  # how long a shard took beside its tests and imports
     "start",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
+    _project(),
     sa.Column("seconds", sa.Float, nullable=False),
 )
-job = sa.Table(  # how long jobs took before they came to their task
+job = _of_run(  # how long jobs took before they came to their task
     "job",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("seconds", sa.Float, nullable=False),
 )
-worker = sa.Table(  # the most memory that a process used that runs tests
+worker = _of_run(  # the most memory that a process used that runs tests
     "worker",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
+    _project(),
     sa.Column("memory", sa.BigInteger, nullable=False),
 )
-grouped = sa.Table(  # tests that want to share a shard
+grouped = _of_run(  # tests that want to share a shard
     "grouped",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
-    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    _project(),
+    _name(),
     sa.Column("group", sa.String, nullable=False),
 )
-left_out = sa.Table(  # tests that this run knew of and that it was not to run, or that did not come to an end
+left_out = _of_run(  # tests that this run knew of and that it was not to run, or that did not come to an end
     "left_out",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
-    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    _project(),
+    _name(),
 )
-red = sa.Table(  # tests that failed, and files that could not be collected
+red = _of_run(  # tests that failed, and files that could not be collected
     "red",
-    METADATA,
-    sa.Column("run", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("project", sa.String, nullable=False),
-    sa.Column("name", sa.ForeignKey("name.id"), nullable=False),
+    _project(),
+    _name(),
 )
 OF_RUN = (test, file, start, job, worker, grouped, left_out, red)

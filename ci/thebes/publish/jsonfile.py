@@ -1,7 +1,8 @@
 """The run as JSON for scripts. Fields are only ever added; `schema` grows when one changes its meaning."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,8 @@ _TABLES = {
     "origins": "SELECT suite, number, source, plan FROM origin ORDER BY number, suite",
     "skips": "SELECT gate, reason FROM skip ORDER BY gate, reason",
 }
+# Columns that SQLite has in another form.
+_CONVERTED: Mapping[str, Callable[[Any], object]] = {"flaky": bool, "services": msgspec.json.decode}
 
 
 def as_json(db: sqlite3.Connection, verdict: Verdict) -> Iterator[bytes]:
@@ -74,9 +77,7 @@ def _rows(db: sqlite3.Connection, sql: str) -> Iterator[list[dict[str, object]]]
     names = [column[0] for column in cursor.description]
     while rows := cursor.fetchmany(BATCH):
         found = [dict(zip(names, row, strict=True)) for row in rows]
-        for one in found:
-            if "flaky" in one:
-                one["flaky"] = bool(one["flaky"])
-            if "services" in one:
-                one["services"] = msgspec.Raw(one["services"].encode())
+        for name in _CONVERTED.keys() & names:
+            for one in found:
+                one[name] = _CONVERTED[name](one[name])
         yield found
