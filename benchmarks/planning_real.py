@@ -1,9 +1,9 @@
 """Real suites in shards, one after the other, beside pytest-split: `python benchmarks/planning_real.py SUITE…`.
 
 A SUITE is FOLDER or FOLDER:ARGUMENTS, a checkout with a `.venv` that has the needs of its suite and pytest-split.
-It runs six times over, which takes from minutes to an hour, so `make bench` leaves it out:
+It runs seven times over, which takes from minutes to an hour, so `make bench` leaves it out:
 
-1. once plain, for pytest-split's durations, and once as one shard, for the history;
+1. once plain, for pytest-split's durations; for the history once as one shard, and then `--past` times in shards;
 2. in shards by `thebes plan` and `thebes task`; 3. in shards by each of pytest-split's two algorithms.
 
 Everything counts: start of Python and of pytest, imports, fixtures. `ideal` is the shards' mean, or the longest test
@@ -27,7 +27,8 @@ from _makespan import table
 from _measure import Usage, measure, medians
 
 ALGORITHMS = ("duration_based_chunks", "least_duration")
-EXPECTED = (0, 1, 3, 5)  # 5: pytest found nothing to run, as in the empty groups of pytest-split
+OF_PYTEST = (0, 1, 5)  # 5: nothing to run, as in the empty groups of pytest-split
+OF_THEBES = (0, 1)
 QUIET = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider")
 
 
@@ -54,12 +55,12 @@ class Suite(NamedTuple):
 
     def pytest(self, *options: str) -> Usage:
         command = [self.python, "-m", "pytest", *QUIET, *options, *self.arguments]
-        return measure(command, self.environment(), str(self.folder), EXPECTED)
+        return measure(command, self.environment(), str(self.folder), OF_PYTEST)
 
     def thebes(self, *options: str, pytest: bool = False) -> Usage:
         arguments = ("--", *QUIET, *self.arguments) if pytest else ()
         command = [sys.executable, "-m", "thebes", *options, *arguments]
-        return measure(command, self.environment(), str(self.folder), EXPECTED)
+        return measure(command, self.environment(), str(self.folder), OF_THEBES)
 
 
 def parse(text: str) -> Suite:
@@ -67,15 +68,16 @@ def parse(text: str) -> Suite:
     return Suite(Path(folder).resolve(), tuple(shlex.split(arguments)))
 
 
-def rows(suite: Suite, shards: int, rounds: int, scratch: Path, algorithms: Sequence[str]) -> Iterable[Sequence[str]]:
+def rows(suite: Suite, options: argparse.Namespace, scratch: Path) -> Iterable[Sequence[str]]:
+    shards, rounds = options.shards, options.rounds
     timings = scratch / "durations.json"
     plain = suite.pytest("--store-durations", "--durations-path", str(timings))
     yield _row(suite, "plain, one process", plain, [plain], 0.0)
     longest = max(json.loads(timings.read_bytes()).values())
-    yield _row(suite, "thebes", plain, in_shards(suite, shards, rounds, scratch), longest)
-    for algorithm in algorithms:
-        options = ("--durations-path", str(timings), "--splitting-algorithm", algorithm, "--splits", str(shards))
-        groups = [partial(_group, suite, options, group) for group in range(1, shards + 1)]
+    yield _row(suite, "thebes", plain, in_shards(suite, options, scratch), longest)
+    for algorithm in () if options.alone else ALGORITHMS:
+        split = ("--durations-path", str(timings), "--splitting-algorithm", algorithm, "--splits", str(shards))
+        groups = [partial(_group, suite, split, group) for group in range(1, shards + 1)]
         usages = repeated(groups, rounds)
         yield _row(suite, f"pytest-split, {algorithm}", plain, usages, longest)
 
@@ -84,15 +86,17 @@ def _group(suite: Suite, options: Sequence[str], group: int, _: int) -> Usage:
     return suite.pytest(*options, "--group", str(group))
 
 
-def in_shards(suite: Suite, shards: int, rounds: int, scratch: Path) -> list[Usage]:
-    """One shard for the history, then as many as asked."""
+def in_shards(suite: Suite, options: argparse.Namespace, scratch: Path) -> list[Usage]:
+    """Runs for the history, the first of them in one process, then the shards that count."""
     history = ("--history", str(scratch / "history.db"))
-    suite.thebes("run", "--shards", "1", "--workers", "0", "--out", str(scratch / "run"), *history, pytest=True)
+    for shards in (1, *(options.shards,) * options.past):
+        run = ("--shards", str(shards), "--jobs", "1", "--workers", "0", "--out", str(scratch / "run"))
+        suite.thebes("run", *run, *history, pytest=True)
     plan = scratch / "plan.json"
-    suite.thebes("plan", "--shards", str(shards), "--out", str(plan), *history, pytest=True)
+    suite.thebes("plan", "--shards", str(options.shards), "--out", str(plan), *history, pytest=True)
     tasks = [task["id"] for task in json.loads(plan.read_bytes())["tasks"]]
-    options = ("--plan", str(plan), "--workers", "0", "--out", str(scratch))
-    return repeated([partial(_task, suite, task, options) for task in tasks], rounds)
+    how = ("--plan", str(plan), "--workers", "0", "--out", str(scratch))
+    return repeated([partial(_task, suite, task, how) for task in tasks], options.rounds)
 
 
 def _task(suite: Suite, task: str, options: Sequence[str], number: int) -> Usage:
@@ -124,13 +128,13 @@ def main() -> int:
     parser.add_argument("suites", nargs="+", type=parse, metavar="SUITE")
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1, help="how often each shard runs; its medians count")
+    parser.add_argument("--past", type=int, default=1, help="runs in shards that the history knows beside the first")
     parser.add_argument("--alone", action="store_true", help="leave pytest-split's shards out")
     options = parser.parse_args()
-    peers = () if options.alone else ALGORITHMS
     head = ("suite", "split by", "longest, s", "longest / ideal", "of CPU", "CPU in all, s", "CPU / plain")
     for suite in options.suites:
         with tempfile.TemporaryDirectory() as scratch:
-            table(head, rows(suite, options.shards, options.rounds, Path(scratch), peers))
+            table(head, rows(suite, options, Path(scratch)))
     return 0
 
 

@@ -84,6 +84,8 @@ ARGUMENTS = {
     "run --python 3.99": "python3.99: not on PATH, or without pytest",
     "run --base nowhere": "--base nowhere: no such commit",
     "run -- --nonsense": "pytest can't collect (exit 4): python -m pytest: error: unrecognized arguments: --nonsense",
+    "run --workers 2 -- -p no:xdist -p no:xdist.looponfail": ".: workers = 2, and pytest finds no pytest-xdist",
+    "run --coverage -- -p no:pytest_cov": ".: coverage is to be measured, and pytest finds no pytest-cov",
     "run -- nowhere.py": "file or directory not found: nowhere.py",
     "-C nowhere run": "-C nowhere: No such file or directory",
     "publish out": "publish: nothing asked for; give --html",

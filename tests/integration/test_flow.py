@@ -117,6 +117,19 @@ def test_a_file_that_appears_after_planning_runs_once(project: Project) -> None:
     assert len(project.outcomes()) == 4
 
 
+def test_without_xdist(project: Project) -> None:
+    """No worker is wanted: then pytest needs no option for them. Where one is, the reason holds pytest's own words."""
+    project.write({"tests/test_a.py": "def test_a(): pass\n"})
+    bare = ("--", "-p", "no:xdist", "-p", "no:xdist.looponfail")
+    assert project.run("--workers", "0", *bare).exit == 0
+    assert project.thebes("plan", "--out", "plan.json", *bare).exit == 0
+    assert project.thebes("task", "--plan", "plan.json", "1/1", "--workers", "2", "--out", "art").exit == 3
+    assert project.thebes("merge", "art", "--plan", "plan.json", "--out", "out").exit == 0
+    judged = project.thebes("judge", "out")
+    assert judged.exit == 3
+    assert "python -m pytest: error: unrecognized arguments: -n" in judged.stdout + judged.stderr
+
+
 def test_stages_by_hand_equal_one_run(project: Project) -> None:
     """What CI does, job by job, is what `thebes run` does at once."""
     project.write(EVERY_OUTCOME)

@@ -19,7 +19,7 @@ from .conclude import Shown, conclude, tell_flames, tell_makespan
 from .past import past_runs
 from .plan import tell
 from .progress import Progress
-from .share import at_most, processes, share_processors
+from .share import at_most, processes, refuse_absent, share_processors
 from .task import EXITS, Asked, handle_signals, make_attempt, tell_workers
 from .text import clean, lasting, say
 from .workspace import Workspace
@@ -135,6 +135,7 @@ def command(
         collect=collect,
     )
     plan = assemble(inputs, choice, workspace.commit)
+    refuse_absent(plan, inputs, workers or workspace.config.workers)
     if not workers:
         each = share_processors(workspace, plan, inputs, each, room)
     folder = _folder(workspace, out)

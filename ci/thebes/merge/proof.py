@@ -225,7 +225,7 @@ def _running(facts: Facts) -> str:
 def _last_words(facts: Facts) -> str:
     """The line of the output that tells most: the last that speaks of an error, else the last."""
     lines = [line.strip() for line in facts.output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(\S+: )?error\b|E  |INTERNALERROR>", line, re.IGNORECASE)]
+    telling = [line for line in lines if re.match(r"([^:]{1,40}: )?error\b|E  |INTERNALERROR>", line, re.IGNORECASE)]
     return (telling or lines or [""])[-1][:300]
 
 

@@ -21,7 +21,7 @@ def pytest_command(
     workers = attempt.workers
     if (task.alone or attempt.isolate or collect) and (workers is not None or project.parallel):
         workers = 0
-    if workers is not None:
+    if workers or (workers == 0 and project.parallel):  # else xdist, and its option, may not be there
         command += ["-n", str(workers)]
     if workers and attempt.workers_chosen and project.dist in {"no", "load"}:  # the project has no wish of its own
         command += ["--dist", "loadgroup" if project.grouped else "worksteal"]  # the latter ignores groups
