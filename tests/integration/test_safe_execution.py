@@ -1,6 +1,8 @@
 """Tests that crash, hang or never let go: each costs itself and nothing else, and is named with its cause."""
 
 import re
+import shutil
+import sys
 
 import pytest
 
@@ -403,6 +405,39 @@ def test_coverage_is_the_same_however_tests_are_run(project: Project) -> None:
     assert 70 < first < 100
     assert set(map(str, found.values())) == {str([(first,)])}, found
     assert "coverage-lost" not in project.reasons()
+
+
+CORE = "SELECT json_extract(environment, '$.coverage_core') FROM task_attempt"
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_core_that_measures_is_found_by_trying(project: Project, workers: str) -> None:
+    """Where sys.monitoring can do it, the second run tries it. What the project names, or needs, is left alone. Our
+    own plug-in, which is none of the project's code, is not counted."""
+    project.write({"pyproject.toml": "", "shop.py": "def price(n):\n    return n\n", "conftest.py": ""})
+    project.write({"tests/test_a.py": "import shop\ndef test_a(): shop.price(1)\n"})
+    run = ("--coverage", "--workers", workers, "--shards", "1", "--history")
+    cores = ["ctrace"]
+    if sys.version_info >= (3, 12):
+        cores.insert(sys.version_info < (3, 14), "sysmon")  # coverage.py's own choice from 3.14 on
+    for core in cores:
+        assert project.run(*run, "history.db").exit == 0
+        assert project.query(CORE) == [(core,)]
+        assert project.query("SELECT file, executed FROM coverage_file ORDER BY file") == [
+            ("conftest.py", 0),
+            ("shop.py", 2),
+            ("tests/test_a.py", 2),
+        ]
+    for config, *arguments in (
+        ['core = "ctrace"'],
+        ["branch = true"],
+        ["", "--cov-context=test"],
+        ['concurrency = ["thread", "greenlet"]'],
+    ):
+        project.write({"pyproject.toml": f"[tool.coverage.run]\n{config}\n"})
+        shutil.copy(project.root / "history.db", project.root / "once.db")
+        assert project.run(*run, "once.db", "--", *arguments, "-W", "error", "-p", "no:randomly").exit == 0
+        assert project.query(CORE) == [("ctrace",)], config or arguments
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -7,6 +7,7 @@ import pytest
 
 from thebes.errors import FormatError, InputError
 from thebes.history.durations import read_durations, write_durations
+from thebes.history.facts import Facts
 from thebes.history.store import KEPT_RUNS, History, Stamp
 from thebes.merge.store import SCHEMA
 
@@ -81,3 +82,24 @@ def test_a_test_costs_what_passes_until_the_next_begins(tmp_path: Path) -> None:
         "two::d": 1.5,
     }
     assert run.start == pytest.approx(10.0 - (1.0 + 4.0 + 1.0 + 2.0 + 1.5))
+
+
+def test_the_core_that_measures_fastest_is_found_by_trying(tmp_path: Path) -> None:
+    """Coverage.py's own choice first, then what was never tried, then the faster by what both ran; not for a little."""
+    with History(str(tmp_path / "history.db")) as history:
+
+        def run(at: float, core: str, seconds: float, cores: str = "ctrace sysmon") -> str:
+            tests = [(".", "unit", f"t.py::{at}", "passed", 9.0, 0.0, 1, False)]  # of this run alone: does not count
+            tests += [(".", "unit", "t.py::test", "passed", seconds, 0.0, 1, False)]
+            history.add(stamp(at), Facts(tests, cores=[("unit", core, cores)]))
+            return history.cores(".").get("unit", "")
+
+        assert history.cores(".") == {}
+        assert run(1.0, "ctrace", 5.0) == "sysmon"
+        assert run(2.0, "sysmon", 4.8) == "sysmon"
+        assert run(3.0, "sysmon", 5.3) == "ctrace"
+        assert run(4.0, "ctrace", 5.2) == "ctrace"
+        assert run(5.0, "ctrace", 0.2) == "ctrace"
+        assert run(6.0, "ctrace", 0.2, cores="") == ""
+        assert run(7.0, "ctrace", 6.0) == "sysmon"
+        assert history.cores("other") == {}

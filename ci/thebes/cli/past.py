@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from thebes.history.durations import read_durations
@@ -36,7 +36,9 @@ def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] =
         given = Past(runs=tuple(read_durations(path) for path in durations))
         return dict.fromkeys(workspace.configs, given)
     with open_history(workspace, url) as history:
-        known = {path: _past(history.runs(path), workspace.root / path) for path in workspace.configs}
+        known = {
+            path: _past(history.runs(path), history.cores(path), workspace.root / path) for path in workspace.configs
+        }
     return {path: past if past.runs else _committed(workspace.root / path) for path, past in known.items()}
 
 
@@ -46,7 +48,7 @@ def _committed(project: Path) -> Past:
     return Past(runs=(read_durations(path),)) if path.is_file() else Past()
 
 
-def _past(runs: Sequence[PastRun], folder: Path) -> Past:
+def _past(runs: Sequence[PastRun], cores: Mapping[str, str], folder: Path) -> Past:
     overheads: dict[str, float] = {}
     for run in runs:
         overheads |= {file: imported + fixtures for file, (imported, fixtures) in run.files.items()}
@@ -60,6 +62,7 @@ def _past(runs: Sequence[PastRun], folder: Path) -> Past:
         renamed=_renamed(runs, folder),
         left_out=tuple(run.left_out for run in runs),
         failed=still_failing((run.files, run.left_out, run.red) for run in runs),
+        cores=cores,
     )
 
 

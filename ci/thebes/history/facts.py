@@ -56,12 +56,18 @@ _RED = """
 SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite WHERE outcome IN ('failed', 'error', 'crashed')
 UNION SELECT s.project, f.file FROM file f JOIN suite s ON s.id = f.suite WHERE f.outcome = 'failed'
 """
+_CORES = """
+SELECT k.suite, json_extract(a.environment, '$.coverage_core') AS core,
+  max(json_extract(a.environment, '$.coverage_cores'))
+FROM task_attempt a JOIN task k ON k.id = a.task AND k.attempt = a.attempt WHERE core != ''
+GROUP BY 1 HAVING count(DISTINCT core) = 1
+"""
 
 
 class Facts(NamedTuple):
     """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
     starts, tests' groups by project, memory of workers by project, tests that were left out and tests or files that
-    failed by project."""
+    failed by project; by suite, the core of coverage.py's that measured it and those that it might have been."""
 
     tests: Sequence[tuple[object, ...]]
     files: Sequence[tuple[object, ...]] = ()
@@ -71,6 +77,7 @@ class Facts(NamedTuple):
     workers: Sequence[tuple[str, int]] = ()
     left_out: Sequence[tuple[object, ...]] = ()
     red: Sequence[tuple[object, ...]] = ()
+    cores: Sequence[tuple[str, str, str]] = ()
 
 
 def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
@@ -88,4 +95,5 @@ def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
         workers=run.execute(_WORKERS).fetchall(),
         left_out=[row for query in unended for row in run.execute(query)],
         red=run.execute(_RED).fetchall(),
+        cores=run.execute(_CORES).fetchall(),
     )

@@ -13,6 +13,7 @@ from thebes.errors import InputError
 from thebes.model import Value
 
 from . import tables
+from .cores import chosen_cores
 from .facts import Facts, facts_of
 
 KEPT_RUNS = 50
@@ -105,15 +106,16 @@ class History:
         """Add what run.db says, in seconds of a machine of speed 1. Of tests that did not come to an end nothing is
         known about durations. `partial`: only a part of the tests was asked for, so that those which were deselected
         go on to be known."""
-        self._add(stamp, facts_of(run, partial=partial))
+        self.add(stamp, facts_of(run, partial=partial))
 
     def add_durations(self, durations: Mapping[str, float], stamp: Stamp, project: str = ".") -> None:
         """Add one number for each test, as pytest-split keeps it."""
-        self._add(
+        self.add(
             stamp, Facts([(project, "", test, "passed", value, 0.0, 1, False) for test, value in durations.items()])
         )
 
-    def _add(self, stamp: Stamp, facts: Facts) -> None:
+    def add(self, stamp: Stamp, facts: Facts) -> None:
+        """Add a run; the oldest ones go."""
         with self._named_errors(), self._engine.begin() as db:
             values = {
                 "at": stamp.at,
@@ -136,6 +138,10 @@ class History:
                 (tables.start, [{"run": run, "project": project, "seconds": took} for project, took in facts.starts]),
                 (tables.job, [{"run": run, "seconds": took} for took in facts.jobs]),
                 (tables.worker, [{"run": run, "project": project, "memory": most} for project, most in facts.workers]),
+                (
+                    tables.measured,
+                    [{"run": run, "suite": s, "core": core, "cores": all_} for s, core, all_ in facts.cores],
+                ),
             ):
                 if rows:
                     db.execute(table.insert(), rows)
@@ -202,6 +208,11 @@ class History:
             _names_in(db, tables.left_out, run.id, project),
             _names_in(db, tables.red, run.id, project),
         )
+
+    def cores(self, project: str) -> dict[str, str]:
+        """By suite, the core of coverage.py's that is to measure it next."""
+        with self._named_errors(), self._engine.connect() as db:
+            return chosen_cores(db, project)
 
     def stamps(self) -> list[Stamp]:
         """All runs, newest first."""

@@ -87,4 +87,10 @@ red = _of_run(  # tests that failed, and files that could not be collected
     _project(),
     _name(),
 )
-OF_RUN = (test, file, start, job, worker, grouped, left_out, red)
+measured = _of_run(  # by which core of coverage.py's a suite was measured
+    "measured",
+    sa.Column("suite", sa.String, nullable=False),
+    sa.Column("core", sa.String, nullable=False),
+    sa.Column("cores", sa.String, nullable=False),  # those that would do, in coverage.py's order; empty: only this one
+)
+OF_RUN = (test, file, start, job, worker, grouped, left_out, red, measured)

@@ -74,8 +74,9 @@ def merge(
             store.problems(problems, gates[task.suite], task.suite)
             if deciding:
                 collected[task.id] = cut_files(task, deciding)
+                folder = _newest(found.attempts[task.id]).parent
                 rootdir = deciding.session.rootdir if deciding.session else ""
-                left[task.id] = Left(_newest(found.attempts[task.id]).parent, rootdir)
+                left[task.id] = Left(folder, rootdir, deciding.measuring.plugin if deciding.measuring else "")
         outside = {f"{gate}-results": gate for gate, _ in given}
         for name, gate in outside.items():
             store.outside(name, gate)

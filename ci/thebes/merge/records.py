@@ -25,6 +25,7 @@ from thebes.model import (
     Header,
     Leak,
     Limit,
+    Measuring,
     Note,
     Outcome,
     Output,
@@ -102,6 +103,7 @@ class Facts:
 
     header: Header
     session: Session | None = None
+    measuring: Measuring | None = None
     collected: dict[str, Collected] = field(default_factory=dict)
     disagreeing: list[str] = field(default_factory=list)
     deselected: set[str] = field(default_factory=set)
@@ -236,6 +238,8 @@ def _whole(facts: Facts, line: object) -> None:
     match line:
         case Session():
             facts.session = line
+        case Measuring():
+            facts.measuring = line
         case Resume():
             facts.running.clear()
             if facts.finish:

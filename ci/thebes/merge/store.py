@@ -98,6 +98,8 @@ class Store:
         first, closing = facts.header, facts.closing
         session = facts.session
         environment = first.environment | ({"pytest": session.pytest, **session.plugins} if session else {})
+        if core := facts.measuring:
+            environment |= {"coverage_core": core.core, "coverage_cores": " ".join(core.cores)}
         row = (
             first.task,
             first.attempt,

@@ -54,7 +54,8 @@ class Project(Value, frozen=True, kw_only=True):
 
 
 class Suite(Value, frozen=True, kw_only=True):
-    """Project × gate × Python × service versions."""
+    """Project × gate × Python × service versions. `core`: the one of coverage.py's that is to measure, where the
+    project leaves that open; empty: coverage.py's own choice."""
 
     id: str
     project: str
@@ -63,6 +64,7 @@ class Suite(Value, frozen=True, kw_only=True):
     services: dict[str, str] = {}
     marker: str | None = None
     coverage: bool = False
+    core: str = ""
 
 
 class Task(Value, frozen=True, kw_only=True):

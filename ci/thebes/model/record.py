@@ -47,6 +47,15 @@ class Session(Line, frozen=True, tag="session", kw_only=True):
     maxfail: int = 0
 
 
+class Measuring(Line, frozen=True, tag="measuring", kw_only=True):
+    """Coverage is measured by this `core` of coverage.py's; `cores` would all do, if the project leaves it open.
+    `plugin`: where our own plug-in is."""
+
+    core: str
+    plugin: str
+    cores: tuple[str, ...] = ()
+
+
 class Process(Line, frozen=True, tag="process", kw_only=True):
     """A process began that runs tests: pytest itself, or a worker of xdist."""
 
@@ -241,6 +250,7 @@ class Closing(Line, frozen=True, tag="closing", kw_only=True):
 RecordLine = (
     Header
     | Session
+    | Measuring
     | Process
     | Collecting
     | Collected

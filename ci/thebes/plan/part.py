@@ -98,15 +98,18 @@ class Part:
         for gate in self._chosen():
             settings = self.settings(gate)
             only_checks = bool(self._checks(gate)) and not self._files(gate)
+            measured = self._measured(settings)
             for variant in self.variants(gate)[: 1 if only_checks else None]:
+                name = self._suite(gate, variant)
                 yield Suite(
-                    id=self._suite(gate, variant),
+                    id=name,
                     project=self.input.path,
                     gate=gate,
                     python=variant.python,
                     services=variant.services,
                     marker=self.selection.marker(settings.marker),
-                    coverage=self._measured(settings),
+                    coverage=measured,
+                    core=self.input.cores.get(name, "") if measured or self.input.discovery.options.coverage else "",
                 )
 
     def _measured(self, settings: GateConfig) -> bool:

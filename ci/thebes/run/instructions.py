@@ -53,6 +53,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "default_limit": attempt.limits.default,
         "narrowed": bool(plan.narrowed),
         "collect": plan.collect,
+        "core": suite.core,
         "only": None if project.only is None else [test for test in project.only if file_key(test) in mine],
         "speeds": _speeds(project.speeds, mine),
         "memory_limit": attempt.limits.memory,

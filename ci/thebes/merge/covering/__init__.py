@@ -35,10 +35,12 @@ Changed = Mapping[str, Sequence[tuple[int, int]]]
 
 
 class Left(NamedTuple):
-    """What a task's deciding attempt left: its folder, and the root directory that pytest had there."""
+    """What a task's deciding attempt left: its folder, the root directory that pytest had there, and where our plug-in
+    was."""
 
     folder: Path
     rootdir: str
+    plugin: str = ""
 
 
 class Sink(Protocol):
@@ -88,6 +90,7 @@ def cover(
             python=pythons.get(path),
             changed=changed,
             elsewhere=_elsewhere(project, plan, left),
+            ours=sorted(_ours(left, repository)),
         )
         _cover_project(task, {number: suite.gate for number, suite in mine.items()}, sink)
 
@@ -168,6 +171,7 @@ class _Task(NamedTuple):
     python: str | None
     changed: Changed | None
     elsewhere: Sequence[str]
+    ours: Sequence[str]
 
 
 def _bare(line: _Line) -> Detail:
@@ -210,6 +214,14 @@ def _elsewhere(project: Project, plan: Plan, left: Mapping[str, Left]) -> list[s
     return sorted(root for root in found if len(PurePosixPath(root).parts) > 2 and not NOT_A_PATH.search(root))
 
 
+def _ours(left: Mapping[str, Left], repository: Path) -> set[str]:
+    """Folders of our plug-in, which coverage.py takes for the project's where that measures whatever it meets; but not
+    those that are a part of the repository."""
+    folders = {one.plugin for one in left.values() if one.plugin}
+    inside = str(repository.resolve()) + os.sep
+    return {folder for folder in folders if not folder.startswith(inside) or "site-packages" in folder}
+
+
 def _above(rootdir: str, inner: str) -> str:
     """`rootdir` without its last part `inner`; empty if it does not end so."""
     if inner == ".":
@@ -231,6 +243,7 @@ def _analysed(task: _Task) -> Generator[_Line]:
             "suites": [[number, [str(file) for file in files]] for number, files in task.data.items()],
             "repository": here,
             "elsewhere": [root for root in task.elsewhere if root != here],
+            "ours": task.ours,
             "changed": task.changed,
             "parts": min(MOST_PARTS, _processors()),
         }

@@ -4,9 +4,10 @@ what the data was made with; so it needs the standard library and `coverage` alo
     python theirs.py INSTRUCTIONS [PART]
 
 INSTRUCTIONS is a JSON file: `data`, the data file to make; `scratch`, a folder; `suites`, pairs of a suite's number
-and its data files; `repository`; `elsewhere`, where other machines had it; `changed`, line ranges by path (null: not
-asked); `parts`, how many processes may work. The current folder is the project, whose configuration counts. Each
-source is parsed once. Leaves `scratch`/part-N.jsonl: a line for each source, the last `{"end": null or why not}`.
+and its data files; `repository`; `elsewhere`, where other machines had it; `ours`, folders whose sources don't count;
+`changed`, line ranges by path (null: not asked); `parts`, how many processes may work. The current folder is the
+project, whose configuration counts. Each source is parsed once. Leaves `scratch`/part-N.jsonl: a line for each source,
+the last `{"end": null or why not}`.
 """
 
 import json
@@ -38,7 +39,9 @@ def main() -> None:
         try:
             if not part:
                 combine(told)
-            measured = sorted(loaded(told["data"]).get_data().measured_files())
+            ours = tuple(folder.rstrip(os.sep) + os.sep for folder in told["ours"])
+            every = loaded(told["data"]).get_data().measured_files()
+            measured = sorted(file for file in every if not file.startswith(ours))
             parts = told["parts"] if len(measured) > SINGLE else 1
             if not part:
                 command = [sys.executable, __file__, sys.argv[1]]

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from .cores import NAMED, OPEN, core_of
 from .record import Record
 
+HERE = os.path.realpath(Path(__file__).parent)
 PROCESS = "COVERAGE_PROCESS_CONFIG"  # coverage.py's own way to tell a process that it is to be measured
 TOLD = (PROCESS, "COVERAGE_PROCESS_START", "COV_CORE_SOURCE")  # of coverage.py before 7.10, of pytest-cov before 7
 STARTUP = "a1_coverage.pth"  # what coverage.py installs beside itself, so that a process starts measuring
 GREENLETS = ("sqlalchemy.ext.asyncio", "gevent", "eventlet")
-NAMED = {"greenlet", "gevent", "eventlet"}
 OWN = f"a Python process that a test starts with an environment of its own is not measured: pass on {PROCESS}"
 OLD = "Python processes that tests start are not measured: coverage.py 7.10 or newer is needed"
 FORKED = "a process that a test forks does not save what it measured: name multiprocessing in coverage's `concurrency`"
@@ -39,6 +40,9 @@ class CoverageKeeper:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
         measuring = _measuring(self._config)
+        if measuring is not None and not self._worker:
+            cores = self._config.stash.get(OPEN, ())
+            self._record.put("measuring", core=core_of(measuring), cores=cores, plugin=HERE)
         if measuring is None or not self._runs_tests:
             return
         self._follows = {*measuring.config.concurrency, *getattr(measuring.config, "patch", ())}
@@ -67,7 +71,7 @@ class CoverageKeeper:
         result = yield
         if measuring is not None and self._runs_tests:
             greenlets = any(name in sys.modules for name in GREENLETS) and not self._follows & NAMED
-            if greenlets and not _monitors(measuring):
+            if greenlets and core_of(measuring) != "sysmon":  # which does not care which stack a line runs on
                 self._lost(MISSED)
         elif measuring is not None:
             for name in _without_data(self._config):
@@ -113,11 +117,6 @@ def _is_told(arguments: tuple[Any, ...]) -> bool:
 def _doing() -> str:
     """The test that runs, as pytest itself tells."""
     return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0] or "pytest, outside of a test"
-
-
-def _monitors(measuring: Any) -> bool:
-    """sys.monitoring does not care which stack a line runs on."""
-    return getattr(getattr(measuring, "_core", None), "tracer_class", type(None)).__name__ == "SysMonitor"
 
 
 def _without_data(config: pytest.Config) -> list[str]:

@@ -3,6 +3,8 @@
 Without one of its options it does nothing and imports nothing.
 """
 
+from collections.abc import Generator
+
 import pytest
 
 
@@ -10,6 +12,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("thebes", "one shard of a planned suite (used by `thebes task`)")
     group.addoption("--thebes-shard", metavar="FILE", help="run the shard that FILE describes")
     group.addoption("--thebes-discover", metavar="FILE", help="describe the test files in FILE")
+
+
+@pytest.hookimpl(wrapper=True)  # before pytest-cov, which is tryfirst and comes later
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    options = early_config.known_args_namespace
+    if options.thebes_shard and getattr(options, "cov_source", None):
+        from .cores import choose_core  # noqa: PLC0415  (only where coverage is measured)
+
+        choose_core(early_config, options.thebes_shard)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, junitxml and pytest-cov look at the options
