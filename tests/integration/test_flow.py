@@ -251,8 +251,11 @@ def test_fixture_and_import_time_stand_apart(project: Project) -> None:
             """
         }
     )
+    users = '{"tests/test_slow_fixture.py":null}'
     for workers in ("0", "1"):
         assert project.run("--shards", "1", "--workers", workers).exit == 0
+        name = "tests/test_slow_fixture.py::database@tests/test_slow_fixture.py"
+        assert project.query("SELECT fixture, users, seconds > 0.3 FROM shared") == [(name, users, 1)]
         (imported,) = project.query("SELECT seconds FROM file")[0]
         other, first = sorted(seconds for (seconds,) in project.query("SELECT fixtures FROM test"))
         assert imported >= 0.2
@@ -262,6 +265,31 @@ def test_fixture_and_import_time_stand_apart(project: Project) -> None:
     assert shown.exit == 0
     durations = json.loads((project.root / "durations.json").read_text())
     assert durations["tests/test_slow_fixture.py::test_first"] < 0.3
+
+
+def test_tests_that_share_a_costly_fixture_stay_together(project: Project) -> None:
+    """The second run knows what each fixture costs and which tests need it, by parameter, too."""
+    project.write(
+        {
+            "tests/conftest.py": """
+            import time, pytest
+            @pytest.fixture(scope="session")
+            def server(): time.sleep(0.6)
+            @pytest.fixture(scope="session", params=["a", "b"])
+            def database(request): time.sleep(0.6)
+            """,
+            "tests/test_a.py": "def test_1(server): pass\ndef test_2(): pass\ndef test_3(server): pass\n",
+            "tests/test_b.py": "def test_1(server): pass\ndef test_2(database): pass\ndef test_3(database): pass\n",
+        }
+    )
+    run = ("--workers", "0", "--shards")
+    assert project.run(*run, "1").exit == 0
+    for _ in range(2):  # the second time from what shards told that have only a part of each file
+        assert project.run(*run, "3").exit == 0
+        rows = project.query("SELECT task, fixture FROM shared ORDER BY fixture")
+        fixtures = ["tests::database[0]", "tests::database[1]", "tests::server"]
+        assert [fixture for _, fixture in rows] == fixtures  # each set up once, in all shards together
+        assert len({task for task, _ in rows}) == 3
 
 
 def test_discovery_imports_nothing_and_finds_what_pytest_collects(project: Project) -> None:

@@ -4,12 +4,14 @@ import heapq
 from collections.abc import Sequence
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thebes.model import Piece
 from thebes.plan.estimate import Estimate
-from thebes.plan.pack import Load, lower_bound, pack
+from thebes.plan.pack import Load, Setup, lower_bound, pack
+from thebes.plan.packed import expected_of
 
 Shards = tuple[tuple[Piece, ...], ...]
 
@@ -26,15 +28,24 @@ EVEN = 0.0003  # where the packer stops improving
 SECONDS = st.floats(min_value=0, max_value=100)
 
 
+COSTLY = {"session": 5.0, "database": 60.0, "server": 0.5}
+
+
 @st.composite
-def suites(draw: st.DrawFn) -> list[Load]:
-    """Up to twelve files, some of them unknown to the history."""
+def suites(draw: st.DrawFn, *, sharing: bool = False) -> list[Load]:
+    """Up to twelve files, some of them unknown to the history; `sharing` costly fixtures, some of them."""
     loads = []
     for number in range(draw(st.integers(1, 12))):
         file = f"tests/d{number % 3}/test_{number}.py"
         names = draw(st.lists(st.sampled_from(NAMES), unique=True))
         tests = tuple((f"{file}::{name}", Estimate(draw(SECONDS))) for name in names)
-        loads.append(Load(file, tests, draw(SECONDS), draw(st.sampled_from([0.0, 0.5, 20.0]))))
+        whole = sum(each.seconds for _, each in tests) if tests else draw(SECONDS)
+        load = Load(file, tests, whole, draw(st.sampled_from([0.0, 0.5, 20.0])))
+        if sharing:
+            users = st.none() | st.frozensets(st.sampled_from([name for name, _ in tests] or [file]), min_size=1)
+            named = draw(st.lists(st.sampled_from(list(COSTLY)), unique=True))
+            load = load._replace(setups=tuple(Setup(name, COSTLY[name], draw(users)) for name in named))
+        loads.append(load)
     return loads
 
 
@@ -51,6 +62,16 @@ def _piece(load: Load, piece: Piece) -> float:
     return load.overhead + sum(each.seconds for name, each in load.tests if wanted is None or name in wanted)
 
 
+def fixtures(loads: Sequence[Load], shard: Sequence[Piece]) -> float:
+    """What the costly fixtures of a shard take, each set up once."""
+    needed = set()
+    for piece in shard:
+        load = next(load for load in loads if load.file == piece.file)
+        ran = {name for name, _ in load.tests} if piece.tests is None else set(piece.tests)
+        needed |= {each.name for each in load.setups if each.tests is None or each.tests & (ran or each.tests)}
+    return sum(COSTLY[name] for name in needed)
+
+
 def by_file(loads: Sequence[Load], shards: int) -> float:
     """Makespan of whole files, longest first."""
     heap = [0.0] * shards
@@ -59,7 +80,7 @@ def by_file(loads: Sequence[Load], shards: int) -> float:
     return max(heap)
 
 
-@given(suites(), st.integers(1, 9), st.none() | st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=9))
+@given(suites(sharing=True), st.integers(1, 9), st.none() | st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=9))
 @settings(deadline=None)
 def test_every_test_is_in_exactly_one_shard(loads: list[Load], shards: int, speeds: list[float] | None) -> None:
     plan = pack(loads, shards, speeds=speeds and speeds[:shards])
@@ -73,7 +94,7 @@ def test_every_test_is_in_exactly_one_shard(loads: list[Load], shards: int, spee
             assert len(held) > 1
 
 
-@given(suites(), st.integers(1, 9), st.randoms(use_true_random=False))
+@given(suites(sharing=True), st.integers(1, 9), st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_the_order_of_the_input_does_not_matter(loads: list[Load], shards: int, random: Random) -> None:
     shuffled = [load._replace(tests=tuple(random.sample(load.tests, len(load.tests)))) for load in loads]
@@ -88,6 +109,28 @@ def test_never_longer_than_whole_files_longest_first(loads: list[Load], shards: 
     longest = max(seconds(loads, plan))
     assert longest <= by_file(loads, shards) * (1 + EVEN)
     assert longest >= lower_bound(loads, [1.0] * shards) * (1 - 1e-9)
+
+
+@given(suites(sharing=True), st.integers(1, 9))
+@settings(deadline=None)
+def test_estimates_have_each_costly_fixture_once_in_each_shard_that_needs_it(loads: list[Load], shards: int) -> None:
+    plan = pack(loads, shards)
+    plain = seconds(loads, plan)
+    truth = [own + fixtures(loads, shard) for own, shard in zip(plain, plan, strict=True)]
+    assert expected_of(loads, plan) == pytest.approx(truth)
+    assert max(truth) >= lower_bound(loads, [1.0] * shards) * (1 - 1e-9)
+
+
+def test_tests_that_share_a_costly_fixture_share_a_shard() -> None:
+    """Each of eight fixtures serves two tests, which are not neighbours; one serves all."""
+    tests = tuple((f"a.py::test_{number:02}", Estimate(0.1)) for number in range(16))
+    pairs = [frozenset({tests[number][0], tests[number + 8][0]}) for number in range(8)]
+    setups = (Setup("all", 1.0, None), *(Setup(f"f{number}", 5.0, pair) for number, pair in enumerate(pairs)))
+    loads = [Load("a.py", tests, 1.6, 0.0, setups=setups)]
+    plan = pack(loads, 4)
+    assert expected_of(loads, plan) == pytest.approx([11.4] * 4)
+    for (piece,) in plan:
+        assert all(pair <= set(piece.tests or ()) or pair.isdisjoint(piece.tests or ()) for pair in pairs)
 
 
 @given(suites(), st.integers(1, 9))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thebes.history.durations import read_durations
 from thebes.history.store import History, PastRun, Stamp
-from thebes.plan import Past
+from thebes.plan import Past, Shared
 from thebes.plan.select import still_failing
 from thebes.repository import branch, renames
 
@@ -55,6 +55,7 @@ def _past(runs: Sequence[PastRun], cores: Mapping[str, str], folder: Path) -> Pa
     return Past(
         runs=tuple(run.tests for run in runs),
         overheads=overheads,
+        shared=_shared(runs),
         start=next((run.start for run in reversed(runs) if run.start is not None), 0.0),
         job_start=next((run.job_start for run in reversed(runs) if run.job_start is not None), None),
         groups=runs[-1].groups if runs else {},
@@ -64,6 +65,16 @@ def _past(runs: Sequence[PastRun], cores: Mapping[str, str], folder: Path) -> Pa
         failed=still_failing((run.files, run.left_out, run.red) for run in runs),
         cores=cores,
     )
+
+
+def _shared(runs: Sequence[PastRun]) -> dict[str, Shared]:
+    """Costly fixtures as the newest run tells that set them up. One that a later run did without, although it had all
+    the files that used to need it, is gone."""
+    found: dict[str, Shared] = {}
+    for run in runs:
+        kept = {name: one for name, one in found.items() if not one.users.keys() <= run.files.keys()}
+        found = kept | {name: Shared(seconds=seconds, users=users) for name, (seconds, users) in run.shared.items()}
+    return found
 
 
 def _renamed(runs: Sequence[PastRun], folder: Path) -> dict[str, str]:

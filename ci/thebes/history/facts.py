@@ -1,7 +1,8 @@
 """What run.db says that the history keeps."""
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 # What each attempt of a test cost, until the next began: making a report of a failure, an expected one too, takes many
@@ -25,14 +26,21 @@ LEFT JOIN spent p ON p.suite = t.suite AND p.id = t.id AND p.task = t.task AND p
 WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed') AND k.kind NOT IN ('check', 'results')
 """
 _FILES = """
-WITH shared AS (
-  SELECT t.suite, file, sum(speed * fixtures) AS seconds FROM test t JOIN task k ON k.id = t.task GROUP BY 1, 2
-)
-SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce(h.seconds, 0)
+WITH costly AS (SELECT task, test, sum(seconds) AS seconds FROM shared GROUP BY 1, 2),
+  rest AS (
+    SELECT t.suite, t.file, sum(k.speed * max(0, t.fixtures - coalesce(c.seconds, 0))) AS seconds
+    FROM test t JOIN task k ON k.id = t.task LEFT JOIN costly c ON c.task = t.task AND c.test = t.id GROUP BY 1, 2
+  )
+SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce(r.seconds, 0)
 FROM file f JOIN suite s ON s.id = f.suite JOIN task k ON k.id = f.task
-LEFT JOIN shared h ON h.suite = f.suite AND h.file = f.file
+LEFT JOIN rest r ON r.suite = f.suite AND r.file = f.file
 WHERE f.outcome != 'missing' GROUP BY 1, 2, 3
 """
+_SHARED = """
+SELECT s.project, h.fixture, avg(k.speed * h.seconds), json_group_array(json_array(h.task, json(h.users)))
+FROM shared h JOIN suite s ON s.id = h.suite JOIN task k ON k.id = h.task GROUP BY 1, 2
+"""
+_RAN = "SELECT s.project, t.file, t.task, t.id FROM test t JOIN suite s ON s.id = t.suite"
 _STARTS = """
 WITH tests AS (SELECT task, sum(seconds) AS seconds FROM spent GROUP BY 1),
   files AS (SELECT task, sum(seconds) AS seconds FROM file GROUP BY 1)
@@ -67,17 +75,19 @@ GROUP BY 1 HAVING count(DISTINCT core) = 1
 class Facts(NamedTuple):
     """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
     starts, tests' groups by project, memory of workers by project, tests that were left out and tests or files that
-    failed by project; by suite, the core of coverage.py's that measured it and those that it might have been."""
+    failed by project; by suite, the core of coverage.py's that measured it and those that it might have been; costly
+    fixtures by project."""
 
     tests: Sequence[tuple[object, ...]]
     files: Sequence[tuple[object, ...]] = ()
     starts: Sequence[tuple[str, float]] = ()
-    jobs: Sequence[float] = ()
+    jobs: Sequence[tuple[float]] = ()
     groups: Sequence[tuple[object, ...]] = ()
     workers: Sequence[tuple[str, int]] = ()
     left_out: Sequence[tuple[object, ...]] = ()
     red: Sequence[tuple[object, ...]] = ()
     cores: Sequence[tuple[str, str, str]] = ()
+    shared: Sequence[tuple[str, str, float, str]] = ()
 
 
 def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
@@ -90,10 +100,28 @@ def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
         tests=run.execute(_TESTS).fetchall(),
         files=run.execute(_FILES).fetchall(),
         starts=run.execute(_STARTS).fetchall(),
-        jobs=[seconds for (seconds,) in run.execute(_JOBS)],
+        jobs=run.execute(_JOBS).fetchall(),
         groups=run.execute(_GROUPS).fetchall(),
         workers=run.execute(_WORKERS).fetchall(),
         left_out=[row for query in unended for row in run.execute(query)],
         red=run.execute(_RED).fetchall(),
         cores=run.execute(_CORES).fetchall(),
+        shared=list(_shared(run)),
     )
+
+
+def _shared(run: sqlite3.Connection) -> Iterator[tuple[str, str, float, str]]:
+    """Project, name, seconds and users of each costly fixture; the users of all tasks together, as JSON."""
+    rows = run.execute(_SHARED).fetchall()
+    ran: dict[tuple[str, str], dict[str, set[str]]] = {}  # by project and file: tests by task
+    for project, file, task, test in run.execute(_RAN) if rows else ():
+        ran.setdefault((project, file), {}).setdefault(task, set()).add(test.removeprefix(file).removeprefix("::"))
+    for project, fixture, seconds, told in rows:
+        users: dict[str, set[str]] = {}
+        for task, files in json.loads(told):
+            for file, tests in files.items():
+                mine = ran.get((project, file), {}).get(task, set())
+                users.setdefault(file, set()).update(mine if tests is None else tests)
+        every = {file: set().union(*ran.get((project, file), {}).values()) for file in users}
+        plain = {file: None if tests >= every[file] else sorted(tests) for file, tests in sorted(users.items())}
+        yield project, fixture, seconds, json.dumps(plain)

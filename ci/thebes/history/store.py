@@ -1,5 +1,6 @@
 """The history's tables, what goes in after a run, and what the planner gets out."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ class PastRun(NamedTuple):
     what a shard took beside these, None where workers shared the work or nothing is known; `job_start`: what its job
     took before, None where nobody said; `groups`: by node id, what a test wants to share a shard with; `worker_memory`:
     the most bytes that a process used that runs tests; `left_out`: tests that it knew of and that it was not to run, or
-    that did not come to an end; `red`: tests that failed, and keys of files that could not be collected."""
+    that did not come to an end; `red`: tests that failed, and keys of files that could not be collected; `shared`:
+    costly fixtures, their seconds and their users, see `thebes.plan.Shared`."""
 
     stamp: Stamp
     tests: dict[str, float]
@@ -46,6 +48,7 @@ class PastRun(NamedTuple):
     worker_memory: int = 0
     left_out: frozenset[str] = frozenset()
     red: frozenset[str] = frozenset()
+    shared: Mapping[str, tuple[float, Mapping[str, tuple[str, ...] | None]]] = {}
 
 
 class History:
@@ -127,24 +130,21 @@ class History:
             run = db.execute(tables.run.insert().returning(tables.run.c.id), values).scalar_one()
             named = [row[2] for row in (*facts.tests, *facts.files)] + [row[1] for row in (*facts.left_out, *facts.red)]
             names = self._names(db, map(str, named))
-            columns = ("project", "suite", "name", "outcome", "own", "fixtures", "attempts", "flaky")
-            _insert(db, tables.test, run, columns, names, facts.tests)
-            _insert(db, tables.file, run, ("project", "suite", "name", "seconds", "fixtures"), names, facts.files)
+            of_test = ("project", "suite", "name", "outcome", "own", "fixtures", "attempts", "flaky")
             groups = [row for row in facts.groups if row[1] in names]  # of tests that came to an end
-            _insert(db, tables.grouped, run, ("project", "name", "group"), names, groups)
-            _insert(db, tables.left_out, run, ("project", "name"), names, facts.left_out)
-            _insert(db, tables.red, run, ("project", "name"), names, facts.red)
-            for table, rows in (
-                (tables.start, [{"run": run, "project": project, "seconds": took} for project, took in facts.starts]),
-                (tables.job, [{"run": run, "seconds": took} for took in facts.jobs]),
-                (tables.worker, [{"run": run, "project": project, "memory": most} for project, most in facts.workers]),
-                (
-                    tables.measured,
-                    [{"run": run, "suite": s, "core": core, "cores": all_} for s, core, all_ in facts.cores],
-                ),
+            for table, columns, rows in (
+                (tables.test, of_test, facts.tests),
+                (tables.file, ("project", "suite", "name", "seconds", "fixtures"), facts.files),
+                (tables.grouped, ("project", "name", "group"), groups),
+                (tables.left_out, ("project", "name"), facts.left_out),
+                (tables.red, ("project", "name"), facts.red),
+                (tables.start, ("project", "seconds"), facts.starts),
+                (tables.job, ("seconds",), facts.jobs),
+                (tables.worker, ("project", "memory"), facts.workers),
+                (tables.measured, ("suite", "core", "cores"), facts.cores),
+                (tables.shared, ("project", "fixture", "seconds", "users"), facts.shared),
             ):
-                if rows:
-                    db.execute(table.insert(), rows)
+                _insert(db, table, run, columns, names, rows)
             old = sa.select(tables.run.c.id).order_by(tables.run.c.at.desc(), tables.run.c.id.desc()).offset(KEPT_RUNS)
             for (gone,) in db.execute(old.limit(1000)).fetchall():
                 for table in tables.OF_RUN:
@@ -196,6 +196,9 @@ class History:
         )
         own_groups = groups.where(tables.grouped.c.run == run.id, tables.grouped.c.project == project)
         most = sa.select(sa.func.max(tables.worker.c.memory))
+        shared = sa.select(tables.shared.c.fixture, tables.shared.c.seconds, tables.shared.c.users).where(
+            tables.shared.c.run == run.id, tables.shared.c.project == project
+        )
         stamp = Stamp(at=run.at, commit=run.commit_id, branch=run.branch, machine=run.machine, verdict=run.verdict)
         return PastRun(
             stamp,
@@ -207,6 +210,7 @@ class History:
             db.scalar(most.where(tables.worker.c.run == run.id, tables.worker.c.project == project)) or 0,
             _names_in(db, tables.left_out, run.id, project),
             _names_in(db, tables.red, run.id, project),
+            {name: (seconds, json.loads(users)) for name, seconds, users in db.execute(shared)},
         )
 
     def cores(self, project: str) -> dict[str, str]:
@@ -244,10 +248,11 @@ def _insert(
     names: Mapping[str, int],
     rows: Sequence[tuple[object, ...]],
 ) -> None:
-    if rows:
-        place = columns.index("name")
-        values = [{"run": run, **dict(zip(columns, row, strict=True)), "name": names[str(row[place])]} for row in rows]
-        for value in values:
-            if "flaky" in value:
-                value["flaky"] = bool(value["flaky"])
+    values = [{"run": run, **dict(zip(columns, row, strict=True))} for row in rows]
+    for value in values:
+        if "name" in value:
+            value["name"] = names[str(value["name"])]
+        if "flaky" in value:
+            value["flaky"] = bool(value["flaky"])
+    if values:
         db.execute(table.insert(), values)

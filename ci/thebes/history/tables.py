@@ -93,4 +93,11 @@ measured = _of_run(  # by which core of coverage.py's a suite was measured
     sa.Column("core", sa.String, nullable=False),
     sa.Column("cores", sa.String, nullable=False),  # those that would do, in coverage.py's order; empty: only this one
 )
-OF_RUN = (test, file, start, job, worker, grouped, left_out, red, measured)
+shared = _of_run(  # costly fixtures that serve several tests
+    "shared",
+    _project(),
+    sa.Column("fixture", sa.String, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("users", sa.String, nullable=False),  # JSON: file -> tests without it; null: all of the file
+)
+OF_RUN = (test, file, start, job, worker, grouped, left_out, red, measured, shared)

@@ -34,6 +34,7 @@ from thebes.model import (
     Resume,
     Sample,
     Session,
+    Shared,
     Start,
 )
 from thebes.run.attempt import RECORD
@@ -104,6 +105,7 @@ class Facts:
     header: Header
     session: Session | None = None
     measuring: Measuring | None = None
+    shared: list[Shared] = field(default_factory=list)
     collected: dict[str, Collected] = field(default_factory=dict)
     disagreeing: list[str] = field(default_factory=list)
     deselected: set[str] = field(default_factory=set)
@@ -240,6 +242,8 @@ def _whole(facts: Facts, line: object) -> None:
             facts.session = line
         case Measuring():
             facts.measuring = line
+        case Shared():
+            facts.shared.append(line)
         case Resume():
             facts.running.clear()
             if facts.finish:

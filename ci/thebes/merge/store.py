@@ -177,6 +177,8 @@ class Store:
         self._earlier(task, facts, older)
         self._many("grouped", 3, ((suite, test, group) for test, group in _groups(facts, proof)))
         self._many("deselected", 3, ((suite, test, name) for test in sorted(facts.deselected)))
+        shared = ((suite, name, one.fixture, one.seconds, one.test, text_json(one.users)) for one in facts.shared)
+        self._many("shared", 6, shared)
 
     def _earlier(self, task: Task, facts: Facts, older: Sequence[Facts]) -> None:
         rows = []

@@ -33,6 +33,7 @@ from .record import (
     Resume,
     Sample,
     Session,
+    Shared,
     Start,
 )
 from .verdict import GateVerdict, JsonObject, Reason, Verdict, VerdictKind
@@ -75,6 +76,7 @@ __all__ = [
     "Resume",
     "Sample",
     "Session",
+    "Shared",
     "Skip",
     "Speeds",
     "Start",

@@ -56,6 +56,17 @@ class Measuring(Line, frozen=True, tag="measuring", kw_only=True):
     cores: tuple[str, ...] = ()
 
 
+class Shared(Line, frozen=True, tag="shared", kw_only=True):
+    """A fixture that serves several tests was set up, and that took long. `test` was the first to need it; `users`: by
+    file key, the tests of this process that need it, without the key; None: all that this process has of the file."""
+
+    fixture: str
+    seconds: float
+    test: str
+    users: dict[str, tuple[str, ...] | None]
+    worker: str = ""
+
+
 class Process(Line, frozen=True, tag="process", kw_only=True):
     """A process began that runs tests: pytest itself, or a worker of xdist."""
 
@@ -251,6 +262,7 @@ RecordLine = (
     Header
     | Session
     | Measuring
+    | Shared
     | Process
     | Collecting
     | Collected

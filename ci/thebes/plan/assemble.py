@@ -4,7 +4,6 @@ The same input gives the same plan, whatever order files and durations come in.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from math import fsum
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +19,7 @@ from thebes.model import (
 
 from .budget import Want, share_out
 from .inputs import Choice, ProjectInput
+from .pack import work
 from .packed import Packed
 from .part import Part, unique
 from .select import paths, refuse_nothing, refuse_unmatched
@@ -82,7 +82,7 @@ def within(parts: Sequence[Part], most: int) -> None:
 
 
 def _seconds(found: Packed) -> float:
-    return fsum(load.seconds + load.overhead for load in found.loads)
+    return work(found.loads)
 
 
 def _skips(parts: Sequence[Part], choice: Choice, chosen: Collection[str]) -> Iterable[Skip]:

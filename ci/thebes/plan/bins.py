@@ -23,7 +23,7 @@ class Bins:
         self.finish = [0.0] * len(speeds)
         self.units: list[list[Unit]] = [[] for _ in speeds]
         self._equal = len(set(speeds)) == 1
-        self._held: dict[str, Counter[int]] = {file: Counter() for file in overheads}  # units by shard
+        self._held: dict[str, Counter[int]] = {need: Counter() for need in overheads}  # units by shard
 
     @property
     def makespan(self) -> float:
@@ -36,9 +36,9 @@ class Bins:
     def cost(self, unit: Unit, shard: int, *, held: int = 0) -> float:
         """Seconds that the unit takes in the shard; with `held` = 1, what the shard is rid of without it."""
         seconds = unit.seconds
-        for part in unit.parts:
-            if part.file in self._held and self._held[part.file][shard] == held:
-                seconds += self.overheads[part.file]
+        for need in unit.needs:
+            if need in self._held and self._held[need][shard] == held:
+                seconds += self.overheads[need]
         return seconds
 
     def add(self, unit: Unit, shard: int) -> None:
@@ -53,9 +53,9 @@ class Bins:
     def _change(self, unit: Unit, shard: int, seconds: float, count: int) -> None:
         self.seconds[shard] += seconds
         self.finish[shard] = self.seconds[shard] / self.speeds[shard]
-        for part in unit.parts:
-            if part.file in self._held:
-                self._held[part.file][shard] += count
+        for need in unit.needs:
+            if need in self._held:
+                self._held[need][shard] += count
 
     def best(self, unit: Unit) -> int:
         """The shard that ends first with the unit; of several the one with the fewest units."""
@@ -69,7 +69,7 @@ class Bins:
         )
 
     def _candidates(self, unit: Unit) -> Iterable[int]:
-        """On equal machines the least loaded shards, and those that import a file of the unit anyway."""
+        """On equal machines the least loaded shards, and those that pay for a need of the unit anyway."""
         if not self._equal:
             return range(len(self.speeds))
         least = min(self.finish)
@@ -77,7 +77,7 @@ class Bins:
         if self.finish.count(least) == 1 and not self._held:
             return (first,)
         ties = [shard for shard, finish in enumerate(self.finish) if finish == least]
-        return ties + [shard for part in unit.parts for shard in self._held.get(part.file, ())]
+        return ties + [shard for need in unit.needs for shard in self._held.get(need, ())]
 
 
 def fill(units: Iterable[Unit], speeds: Sequence[float], overheads: Mapping[str, float]) -> Bins:
@@ -90,7 +90,7 @@ def fill(units: Iterable[Unit], speeds: Sequence[float], overheads: Mapping[str,
 
 def _rank(unit: Unit, overheads: Mapping[str, float]) -> tuple[float, str, tuple[str, ...]]:
     first = unit.parts[0]
-    overhead = sum(overheads.get(part.file, 0.0) for part in unit.parts)
+    overhead = sum(overheads.get(need, 0.0) for need in unit.needs)
     return -(unit.seconds + overhead), first.file, first.tests or ()
 
 
@@ -112,7 +112,7 @@ def _level(bins: Bins, longest: int, other: int) -> bool:
     """Move one unit, or swap two, so that the later of both shards ends earlier. False where nothing does."""
     fast, slow = bins.speeds[longest], bins.speeds[other]
     wanted = (bins.seconds[longest] * slow - bins.seconds[other] * fast) / (fast + slow)
-    mine, theirs = _exchange(bins.units[longest], bins.units[other], wanted)
+    mine, theirs = _exchange(_rids(bins, longest), _rids(bins, other), wanted)
     if mine is None:
         return False
     before = bins.finish[longest]
@@ -134,17 +134,23 @@ def _index(units: Sequence[Unit], unit: Unit) -> int:
     return next(position for position, other in enumerate(units) if other is unit)
 
 
-def _exchange(mine: Sequence[Unit], theirs: Sequence[Unit], wanted: float) -> tuple[int | None, int | None]:
+def _rids(bins: Bins, shard: int) -> list[float]:
+    """The seconds that the shard is rid of without each of its units."""
+    units = bins.units[shard]
+    return [bins.cost(unit, shard, held=1) if bins.overheads else unit.seconds for unit in units]
+
+
+def _exchange(mine: Sequence[float], theirs: Sequence[float], wanted: float) -> tuple[int | None, int | None]:
     """Positions whose exchange moves as nearly `wanted` seconds as any; None for theirs: a plain move."""
-    ranked = sorted((unit.seconds, position) for position, unit in enumerate(theirs))
+    ranked = sorted((seconds, position) for position, seconds in enumerate(theirs))
     lengths = [-1.0e-12, *(seconds for seconds, _ in ranked)]  # the first stands for giving nothing back
     best = wanted
     found: tuple[int | None, int | None] = (None, None)
-    for position, unit in enumerate(mine):
-        near = bisect_left(lengths, unit.seconds - wanted)
+    for position, seconds in enumerate(mine):
+        near = bisect_left(lengths, seconds - wanted)
         for candidate in (near - 1, near):
             if 0 <= candidate < len(lengths):
-                miss = abs(unit.seconds - lengths[candidate] - wanted)
+                miss = abs(seconds - lengths[candidate] - wanted)
                 if miss < best * (1 - 1e-9):
                     best = miss
                     found = (position, None if candidate == 0 else ranked[candidate - 1][1])

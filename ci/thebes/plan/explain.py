@@ -9,7 +9,7 @@ from thebes.model import Piece, Value
 from thebes.plugin.thebes_plugin.split import atom
 
 from .estimate import Estimate
-from .pack import CHUNK, Load, lower_bound
+from .pack import CHUNK, Load, lower_bound, work
 from .packed import Packed
 
 _SHOWN = 5  # of the least certain files
@@ -151,7 +151,7 @@ def _cut(found: Packed, loads: Mapping[str, Load], chunk: float) -> Iterable[Cut
             file=file,
             shards=len(held[file]),
             seconds=round(load.seconds, 3),
-            overhead=round(load.overhead, 3),
+            overhead=round(load.overhead + fsum(each.seconds for each in load.setups if each.tests is None), 3),
             why=long if load.tests else Why.NEW,
             opened=tuple(_opened(held[file])),
         )
@@ -179,7 +179,7 @@ def _longest(found: Packed) -> Longest | None:
     if not seconds:
         return None
     longest, test = seconds[0]
-    even = fsum(load.seconds + load.overhead for load in found.loads) / found.asked
+    even = work(found.loads) / found.asked
     second = seconds[1][0] if len(seconds) > 1 else 0.0
     return Longest(
         test=test, seconds=round(longest, 3), gain=round(max(0.0, longest - max(even, second, longest / 2)), 3)
@@ -202,7 +202,7 @@ def _alternatives(found: Packed, price: float | None) -> Iterable[Alternative]:
 
 
 def _machine(found: Packed, shards: int, job_start: float) -> float:
-    return fsum(load.seconds + load.overhead for load in found.loads) + shards * job_start
+    return work(found.loads) + shards * job_start
 
 
 def _costs(price: float | None) -> Callable[[float, int], float | None]:

@@ -60,6 +60,7 @@ def bundle(loads: Sequence[Load], config: PlanConfig) -> Bundles:
             pattern,
             seconds=fsum(load.seconds for load in inside),
             overhead=fsum(load.overhead for load in inside),
+            setups=tuple({each.name: each._replace(tests=None) for load in inside for each in load.setups}.values()),
         )
         for pattern, inside in members.items()
     ]

@@ -32,11 +32,20 @@ class Choice(Value, frozen=True, kw_only=True):
         return (*(f"{option} {one}" for option, given in named for one in given), *(("--failed",) * self.failed))
 
 
+class Shared(Value, frozen=True, kw_only=True):
+    """A costly fixture that serves several tests: `seconds` to set it up, once in each process that runs one of them.
+    `users`: by file key, the tests' node ids without it; None: all of the file."""
+
+    seconds: float
+    users: Mapping[str, tuple[str, ...] | None]
+
+
 class Past(Value, frozen=True, kw_only=True):
     """What past runs of a project say.
 
     `runs`: durations by node id, oldest first. `overheads`: by file, the seconds that importing it and setting up the
-    fixtures its tests share take, once in each shard that has a piece of it. `start`: seconds that a shard takes
+    fixtures its tests share take, once in each shard that has a piece of it; but for those that are costly and
+    `shared`, by name. `start`: seconds that a shard takes
     beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to share a shard
     with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`: old file keys in
     `runs` → the files' keys now. `left_out`: for each of `runs`, tests that it was not to run or that did not come to
@@ -46,6 +55,7 @@ class Past(Value, frozen=True, kw_only=True):
 
     runs: tuple[Mapping[str, float], ...] = ()
     overheads: Mapping[str, float] = {}
+    shared: Mapping[str, Shared] = {}
     start: float = 0.0
     job_start: float | None = None
     groups: Mapping[str, str] = {}

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from thebes.model import Piece
 from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
-from thebes.plan.units import Grain, Load, Part, Ties, Unit, divide, length, ties
+from thebes.plan.units import Grain, Load, Part, Setup, Ties, Unit, divide, overheads, ties, work
 
-__all__ = ["CHUNK", "Load", "fastest", "loads_of", "lower_bound", "pack"]
+__all__ = ["CHUNK", "Load", "Setup", "fastest", "loads_of", "lower_bound", "overheads", "pack", "work"]
 
 CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
@@ -26,14 +26,18 @@ _FREE = Ties()
 
 
 def loads_of(
-    estimates: FileEstimates, files: Iterable[str], overheads: Mapping[str, float] | None = None
+    estimates: FileEstimates,
+    files: Iterable[str],
+    overheads: Mapping[str, float] | None = None,
+    setups: Mapping[str, Sequence[Setup]] | None = None,
 ) -> list[Load]:
-    """What each file is expected to take; `overheads` are seconds by file, see Load."""
+    """What each file is expected to take; `overheads` are seconds by file, see Load; `setups` are by file, too."""
     loads = []
     for file in files:
         whole = estimates.of_file(file)
         overhead = overheads.get(file, 0.0) if overheads else 0.0
-        loads.append(Load(file, estimates.tests.get(file, ()), whole.seconds, overhead, whole.spread))
+        costly = tuple(setups.get(file, ())) if setups else ()
+        loads.append(Load(file, estimates.tests.get(file, ()), whole.seconds, overhead, whole.spread, costly))
     return loads
 
 
@@ -119,7 +123,7 @@ def _share_out(bins: Bins, load: Load, parts: int) -> None:
     least = sorted(range(len(bins.finish)), key=lambda shard: (bins.finish[shard], shard))[:parts]
     tests = () if len(least) > 1 else None
     for shard in least:
-        bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),)), shard)
+        bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),), load.needs()), shard)
 
 
 def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> Bins:
@@ -135,16 +139,16 @@ def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: 
     """The shortest packing of those that the grains give, the first of about equal ones; `goal` is good
     enough.
     """
-    overheads = {load.file: load.overhead for load in loads if load.overhead}
+    costs = overheads(loads)
     best: Bins | None = None
     for grain in grains:
-        bins = fill(divide(loads, grain, rules.tied), rules.speeds, overheads)
+        bins = fill(divide(loads, grain, rules.tied), rules.speeds, costs)
         improve(bins, goal)
         if best is None or bins.makespan < best.makespan * (1 - _EVEN):
             best = bins
         if best.makespan <= goal or _stuck(bins, grain):
             break
-    return best or Bins(rules.speeds, overheads)
+    return best or Bins(rules.speeds, costs)
 
 
 def _stuck(bins: Bins, grain: Grain) -> bool:
@@ -173,15 +177,19 @@ def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FR
     """No plan can end sooner, in seconds: all shared out evenly, or the longest indivisible thing alone."""
     if not speeds:
         return 0.0
-    total = fsum(length(load) + load.overhead for load in loads)
     longest = max((_indivisible(load, tied) for load in loads), default=0.0)
-    return max(total / fsum(speeds), longest / max(speeds))
+    return max(work(loads) / fsum(speeds), longest / max(speeds))
 
 
 def _indivisible(load: Load, tied: Ties) -> float:
     if not load.tests or load.file in tied.whole:
-        return length(load) + load.overhead
-    return max(each.seconds for _, each in load.tests) + load.overhead
+        return work([load])
+    if not load.setups:
+        return max(each.seconds for _, each in load.tests) + load.overhead
+    costs = overheads([load])
+    return max(
+        each.seconds + fsum(costs.get(need, 0.0) for need in load.needs([(test, each)])) for test, each in load.tests
+    )
 
 
 def _pieces(units: Sequence[Unit], sizes: Mapping[str, int]) -> tuple[Piece, ...]:

@@ -11,7 +11,7 @@ from thebes.config import PlanConfig
 from thebes.model import Piece
 
 from .groups import Bundles, Rules, bundle, rules
-from .pack import CHUNK, Load, fastest, lower_bound, pack
+from .pack import CHUNK, Load, fastest, lower_bound, overheads, pack, work
 
 _TRIES, _MORE = 8, 1.15  # times that so many more shards are tried where the longest one misses the target
 _NEAR = 0.001
@@ -64,7 +64,7 @@ def packed(
         return packing(wish.shards or len(wish.speeds) or 1)
     most = min(wish.most, len(wish.speeds)) if wish.speeds else wish.most
     left = max(wish.target - wish.job_start, 0.0, lower_bound(bundles.loads, wish.speeds or (1.0,) * most))
-    number = _fewest(fsum(load.seconds for load in loads) / left, wish.speeds, most) if left else 1
+    number = _fewest(work(bundles.loads) / left, wish.speeds, most) if left else 1
     best = found = packing(number)
     for _ in range(_TRIES):
         if max(found.expected, default=0.0) <= left * (1 + _NEAR) or number >= most:
@@ -117,10 +117,18 @@ def expected_of(loads: Iterable[Load], shards: Sequence[Sequence[Piece]]) -> tup
     single = {test: each.seconds for file in cut for test, each in known[file].tests}
     holders = Counter(piece.file for pieces in shards for piece in pieces)
 
-    def expected(piece: Piece) -> float:
-        load = known[piece.file]
-        if piece.tests:
-            return fsum(single[test] for test in piece.tests) + load.overhead
-        return load.seconds / holders[piece.file] + load.overhead  # all of it, or what the hash will give it
+    costs = overheads(known.values())
 
-    return tuple(fsum(expected(piece) for piece in pieces) for pieces in shards)
+    def expected(piece: Piece) -> float:
+        if piece.tests:
+            return fsum(single[test] for test in piece.tests)
+        return known[piece.file].seconds / holders[piece.file]  # all of it, or what the hash will give it
+
+    def needs(piece: Piece) -> tuple[str, ...]:
+        load, held = known[piece.file], set(piece.tests or ())
+        return load.needs([each for each in load.tests if each[0] in held] if held and load.setups else None)
+
+    def once(pieces: Sequence[Piece]) -> float:
+        return fsum(costs.get(need, 0.0) for need in dict.fromkeys(need for piece in pieces for need in needs(piece)))
+
+    return tuple(fsum(expected(piece) for piece in pieces) + once(pieces) for pieces in shards)

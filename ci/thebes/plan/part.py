@@ -1,7 +1,7 @@
 """The part of a plan that belongs to one project. Pure."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -15,7 +15,7 @@ from thebes.plugin.thebes_plugin.split import gate_of
 from .checks import expanded, parsed, refuse_lossy
 from .groups import CLASS, MARKER, matches
 from .inputs import Choice, ProjectInput
-from .pack import loads_of
+from .pack import Setup, loads_of
 from .packed import Packed, Wish, packed
 from .select import Selection
 from .units import Load
@@ -234,7 +234,19 @@ def _loads(files: Sequence[str], project: ProjectInput, selection: Selection) ->
     measured = {project.renamed.get(file, file): took for file, took in project.overheads.items()}
     usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
     overheads = {file: measured.get(file, usual) for file in files}
-    return loads_of(selection.estimates(files), files, overheads), {**project.groups, **selection.groups}
+    loads = loads_of(selection.estimates(files), files, overheads, _setups(project))
+    return loads, {**project.groups, **selection.groups}
+
+
+def _setups(project: ProjectInput) -> Mapping[str, Sequence[Setup]]:
+    """Costly fixtures by file."""
+    found: dict[str, list[Setup]] = {}
+    for name, fixture in sorted(project.shared.items()):
+        for old, inner in fixture.users.items():
+            file = project.renamed.get(old, old)
+            tests = None if inner is None else frozenset(f"{file}::{test}" for test in inner)
+            found.setdefault(file, []).append(Setup(name, fixture.seconds, tests))
+    return found
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:

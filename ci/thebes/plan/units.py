@@ -15,12 +15,24 @@ Test = tuple[str, Estimate]
 _Key = TypeVar("_Key")
 
 
+class Setup(NamedTuple):
+    """A costly fixture that tests share: every shard pays its `seconds` once that runs one of them, whatever the file.
+    `tests`: those of a file that need it; None: all."""
+
+    name: str
+    seconds: float
+    tests: frozenset[str] | None
+
+    def serves(self, tests: Iterable[Test]) -> bool:
+        return self.tests is None or any(test in self.tests for test, _ in tests)
+
+
 class Load(NamedTuple):
     """A test file as the planner sees it, in seconds.
 
     `tests` are the known node ids; without them the file has `seconds` and cannot be cut. `overhead` is
-    what every shard pays that holds a part of the file (import, module and session fixtures), on top of its
-    tests. `spread` is how much longer the file may well be; it matters where `tests` are not known.
+    what every shard pays that holds a part of the file (import, and fixtures that are not among `setups`), on top
+    of its tests. `spread` is how much longer the file may well be; it matters where `tests` are not known.
     """
 
     file: str
@@ -28,6 +40,19 @@ class Load(NamedTuple):
     seconds: float = 0.0
     overhead: float = 0.0
     spread: float = 0.0
+    setups: tuple[Setup, ...] = ()
+
+    @property
+    def apart(self) -> tuple[Setup, ...]:
+        """Those that only some of its tests need."""
+        return tuple(setup for setup in self.setups if setup.tests is not None)
+
+    def needs(self, tests: Iterable[Test] | None = None) -> tuple[str, ...]:
+        """What a shard pays once that holds these tests, or the whole file: names of the file and of fixtures."""
+        if not self.setups:
+            return (self.file,)
+        held = None if tests is None else list(tests)
+        return (self.file, *(setup.name for setup in self.setups if held is None or setup.serves(held)))
 
 
 class Part(NamedTuple):
@@ -38,10 +63,12 @@ class Part(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What goes to one shard undivided. `seconds` is without the overhead of its files."""
+    """What goes to one shard undivided. `seconds` is without what it `needs`: the overhead of its files, and costly
+    fixtures."""
 
     seconds: float
     parts: tuple[Part, ...]
+    needs: tuple[str, ...]
 
 
 class Grain(NamedTuple):
@@ -83,6 +110,22 @@ def length(load: Load) -> float:
     return fsum(estimate.seconds for _, estimate in load.tests) if load.tests else load.seconds
 
 
+def overheads(loads: Iterable[Load]) -> dict[str, float]:
+    """Seconds of everything that units may need."""
+    found: dict[str, float] = {}
+    for load in loads:
+        if load.overhead:
+            found[load.file] = load.overhead
+        for setup in load.setups:
+            found[setup.name] = setup.seconds
+    return found
+
+
+def work(loads: Sequence[Load]) -> float:
+    """Seconds of all of them together on one machine, where each fixture is set up once."""
+    return fsum(length(load) for load in loads) + fsum(overheads(loads).values())
+
+
 def divide(loads: Iterable[Load], grain: Grain, tied: Ties) -> list[Unit]:
     """Every file once, whole or cut as `grain` says."""
     result: list[Unit] = []
@@ -90,53 +133,90 @@ def divide(loads: Iterable[Load], grain: Grain, tied: Ties) -> list[Unit]:
     for load in loads:
         seconds = length(load)
         if not _must_cut(load, seconds, grain, tied):
-            result.append(Unit(seconds, (Part(load.file, None),)))
+            result.append(Unit(seconds, (Part(load.file, None),), load.needs()))
             continue
         free: list[Test] = []
         for name, tests in _grouped(sorted(load.tests), tied.names.get).items():
             if name is None:
                 free = tests
             else:
-                groups.setdefault(name, []).append(_unit(load.file, tests))
-        result.extend(_unit(load.file, chunk) for chunk in _chunks(_atoms(load.file, free, grain), grain.chunk))
-    result.extend(
-        Unit(fsum(unit.seconds for unit in group), tuple(unit.parts[0] for unit in group)) for group in groups.values()
-    )
+                groups.setdefault(name, []).append(_unit(load, tests))
+        atoms = _atoms(load, free, grain)
+        result.extend(_unit(load, chunk) for chunk in _chunks(atoms, _costs(atoms, load), grain.chunk))
+    result.extend(_joined(group) for group in groups.values())
     return result
+
+
+def _joined(group: Sequence[Unit]) -> Unit:
+    needs = dict.fromkeys(need for unit in group for need in unit.needs)
+    return Unit(fsum(unit.seconds for unit in group), tuple(unit.parts[0] for unit in group), tuple(needs))
 
 
 def _must_cut(load: Load, seconds: float, grain: Grain, tied: Ties) -> bool:
     if load.file in tied.whole:
         return False
-    if len(load.tests) > 1 and seconds > grain.chunk:
+    if len(load.tests) > 1 and seconds + fsum(setup.seconds for setup in load.apart) > grain.chunk:
         return True
     return bool(tied.span) and any(tied.names.get(test) in tied.span for test, _ in load.tests)
 
 
-def _atoms(file: str, tests: Sequence[Test], grain: Grain) -> list[list[Test]]:
-    """Top-level functions and classes; those beyond the grain as methods, families or single tests."""
-    start = len(file) + 2
+def _atoms(load: Load, tests: Sequence[Test], grain: Grain) -> list[list[Test]]:
+    """Top-level functions and classes; those beyond the grain as methods, families or single tests. Those that need
+    the same costly fixtures are joined, or neighbours."""
+    start = len(load.file) + 2
     result: list[list[Test]] = []
     for top in _grouped(tests, lambda test: test[start:].split("[", 1)[0].split("::", 1)[0]).values():
         families = list(_grouped(top, lambda test: test[start:].split("[", 1)[0]).values())
         limit = grain.group if len(families) > 1 else grain.family
-        if _weight(top) <= limit:
+        if _weight(top, load.apart) <= limit:
             result.append(top)
             continue
         for family in families:
-            result.extend([family] if _weight(family) <= grain.family else [[test] for test in family])
+            result.extend([family] if _weight(family, load.apart) <= grain.family else [[test] for test in family])
+    return _clustered(result, load) if load.apart else result
+
+
+def _clustered(atoms: Sequence[list[Test]], load: Load) -> list[list[Test]]:
+    """Atoms that need the same fixtures, joined as long as they take less time than these. Their order is by need."""
+    seconds = {setup.name: setup.seconds for setup in load.apart}
+    groups: dict[tuple[str, ...], list[list[Test]]] = {}
+    for atom in atoms:
+        groups.setdefault(load.needs(atom), []).append(atom)
+    result: list[list[Test]] = []
+    for needs, group in sorted(groups.items()):
+        costly = fsum(seconds.get(name, 0.0) for name in needs)
+        held = inf
+        for atom in group:
+            own = _weight(atom)
+            if costly and held + own <= costly:
+                result[-1].extend(atom)
+                held += own
+            else:
+                result.append([*atom])
+                held = own
     return result
 
 
-def _chunks(atoms: Sequence[list[Test]], limit: float) -> list[list[Test]]:
-    """Neighbouring atoms joined to chunks of about equal length, over `limit` by half an atom at most."""
-    total = fsum(_weight(atom) for atom in atoms)
+def _costs(atoms: Sequence[list[Test]], load: Load) -> list[float]:
+    """Seconds of each, with the fixtures that the one before it does not need already."""
+    if not load.setups:
+        return [_weight(atom) for atom in atoms]
+    seconds = {setup.name: setup.seconds for setup in load.apart}
+    needs = [seconds.keys() & load.needs(atom) for atom in atoms]
+    return [
+        _weight(atom) + fsum(seconds[name] for name in sorted(mine - before))
+        for atom, mine, before in zip(atoms, needs, [set(), *needs], strict=False)
+    ]
+
+
+def _chunks(atoms: Sequence[list[Test]], costs: Sequence[float], limit: float) -> list[list[Test]]:
+    """Neighbouring atoms joined to chunks of about equal cost, over `limit` by half an atom at most."""
+    total = fsum(costs)
     share = total / ceil(total / limit) if total > limit > 0 else total
     result: list[list[Test]] = []
     end = 0.0
     done = 0.0
-    for atom in atoms:
-        seconds = _weight(atom)
+    for atom, seconds in zip(atoms, costs, strict=True):
         if not result or done + seconds / 2 > end:
             result.append([])
             end += share
@@ -152,9 +232,11 @@ def _grouped(tests: Iterable[Test], key: Callable[[str], _Key]) -> dict[_Key, li
     return groups
 
 
-def _weight(tests: Iterable[Test]) -> float:
-    return fsum(estimate.seconds for _, estimate in tests)
+def _weight(tests: Sequence[Test], setups: Iterable[Setup] = ()) -> float:
+    """Seconds of the tests, with those of `setups` that they need."""
+    fixtures = fsum(setup.seconds for setup in setups if setup.serves(tests))
+    return fsum(estimate.seconds for _, estimate in tests) + fixtures
 
 
-def _unit(file: str, tests: Sequence[Test]) -> Unit:
-    return Unit(_weight(tests), (Part(file, tuple(test for test, _ in tests)),))
+def _unit(load: Load, tests: Sequence[Test]) -> Unit:
+    return Unit(_weight(tests), (Part(load.file, tuple(test for test, _ in tests)),), load.needs(tests))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from .clock import FixtureClock, WorkerClock
 from .guard import Guard
 from .memory import MemoryMeter
 from .neutral import neutralize
 from .record import Record
-from .recorder import FixtureClock, Recorder, Running, WorkerClock
+from .recorder import Recorder, Running
 from .selector import Selector
 from .shard import Shard
 
@@ -36,7 +37,7 @@ def install(config: pytest.Config, path: str) -> None:
         allow_tracing()
     for marker in shard.speeds.names:
         config.addinivalue_line("markers", f"{marker}: tests that took so long in past runs")
-    clock = FixtureClock()
+    clock = FixtureClock(record, name)
     config.pluginmanager.register(clock, "thebes-clock")
     # Every worker collects the same; the first tells, or the one that replaces it.
     tells = not worker or name == "gw0" or int(name.removeprefix("gw") or 0) >= worker["workercount"]

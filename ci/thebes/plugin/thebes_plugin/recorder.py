@@ -4,12 +4,13 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from time import perf_counter, time
+from time import time
 from typing import Any
 
 import pytest
 
 from .aftermath import captured, count_oom_kills, how_it_died, phase_of, place_of, stacks, without_pytest
+from .clock import FixtureClock, is_rerun
 from .discovery import versions
 from .record import RECORD_FAILED, Record, RecordError, bounded, quoted
 from .selector import Selector
@@ -17,42 +18,6 @@ from .split import file_key
 
 OUTPUT_LIMIT = 16 * 1024
 PHASES = ("setup", "call", "teardown")
-
-
-class FixtureClock:
-    """Time spent setting up fixtures that serve more than one test: it belongs to no single test."""
-
-    def __init__(self) -> None:
-        self.spent = 0.0
-        self._depth = 0
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
-        if self._depth or fixturedef.scope == "function":
-            return (yield)
-        self._depth = 1
-        began = perf_counter()
-        try:
-            return (yield)
-        finally:
-            self._depth = 0
-            self.spent += perf_counter() - began
-
-    def take(self) -> float:
-        spent, self.spent = self.spent, 0.0
-        return spent
-
-
-class WorkerClock:
-    """In a worker of xdist: sends the fixture time to the controller with the test's report."""
-
-    def __init__(self, clock: FixtureClock) -> None:
-        self.clock = clock
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self.clock.spent and (report.when == "teardown" or _is_rerun(report)):
-            report.thebes_fixtures = self.clock.take()  # type: ignore[attr-defined]
 
 
 class Running:
@@ -150,7 +115,7 @@ class Recorder:
         if report.when not in PHASES:  # "???": xdist lost the worker that ran it
             self._crash(report, attempt)
             return True
-        attempt.rerun |= _is_rerun(report)
+        attempt.rerun |= is_rerun(report)
         outcome = _outcome(report)
         if outcome != "xpassed":
             self._phase(report, outcome)
@@ -263,10 +228,6 @@ def _death(gateway: Any, oom_kills: int) -> str:
         return how_it_died(process.wait(5), oom_kills)  # its pipe is closed, so it is gone or about to be
     except subprocess.TimeoutExpired:
         return ""
-
-
-def _is_rerun(report: Any) -> bool:
-    return bool(report.outcome == "rerun")  # pytest-rerunfailures' own word
 
 
 def _outcome(report: pytest.TestReport) -> str:
