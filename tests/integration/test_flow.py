@@ -267,6 +267,25 @@ def test_fixture_and_import_time_stand_apart(project: Project) -> None:
     assert durations["tests/test_slow_fixture.py::test_first"] < 0.3
 
 
+def test_files_without_tests_are_not_taken_for_new_ones(project: Project) -> None:
+    """After a run they are known to take no more than their import."""
+    slow = "import time, pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n): time.sleep(0.2)\n"
+    project.write(
+        {
+            "tests/test_slow.py": slow,
+            "tests/test_quick.py": "def test_it(): pass\n",
+            "tests/test_base.py": "class Base: pass\n",
+            "tests/test_skips.py": "import pytest\npytest.skip('no', allow_module_level=True)\n",
+            "tests/test_broken.py": "import nowhere\n",
+        }
+    )
+    assert project.run("--shards", "1", "--workers", "0").exit == 1
+    explained = project.thebes("plan", "--shards", "2", "--explain", "--json", "--out", "plan.json")
+    (suite,) = json.loads(explained.stdout)["suites"]
+    unsure = {one["file"]: one["new"] for one in suite["unsure"] if one["new"]}
+    assert unsure == {"tests/test_broken.py": True}
+
+
 def test_tests_that_share_a_costly_fixture_stay_together(project: Project) -> None:
     """The second run knows what each fixture costs and which tests need it, by parameter, too."""
     project.write(

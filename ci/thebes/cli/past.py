@@ -9,6 +9,7 @@ from thebes.history.durations import read_durations
 from thebes.history.store import History, PastRun, Stamp
 from thebes.plan import Past, Shared
 from thebes.plan.select import still_failing
+from thebes.plugin.thebes_plugin.split import file_key
 from thebes.repository import branch, renames
 
 from .workspace import Workspace
@@ -63,6 +64,7 @@ def _past(runs: Sequence[PastRun], cores: Mapping[str, str], folder: Path) -> Pa
         renamed=_renamed(runs, folder),
         left_out=tuple(run.left_out for run in runs),
         failed=still_failing((run.files, run.left_out, run.red) for run in runs),
+        empty=_empty(runs),
         cores=cores,
     )
 
@@ -75,6 +77,15 @@ def _shared(runs: Sequence[PastRun]) -> dict[str, Shared]:
         kept = {name: one for name, one in found.items() if not one.users.keys() <= run.files.keys()}
         found = kept | {name: Shared(seconds=seconds, users=users) for name, (seconds, users) in run.shared.items()}
     return found
+
+
+def _empty(runs: Sequence[PastRun]) -> frozenset[str]:
+    """Files that were collected when last seen, and had no test: they skip themselves, or are there for others."""
+    found: dict[str, bool] = {}
+    for run in runs:
+        tests = {file_key(test) for test in (*run.tests, *run.left_out)}
+        found |= {file: file not in tests and file not in run.red for file in run.files}
+    return frozenset(file for file, empty in found.items() if empty)
 
 
 def _renamed(runs: Sequence[PastRun], folder: Path) -> dict[str, str]:

@@ -30,10 +30,14 @@ class Estimate(NamedTuple):
 
 
 class FileEstimates:
-    """`tests`: file key → its known tests, sorted by node id. Ask `of_file` about files without any."""
+    """`tests`: file key → its known tests, sorted by node id. Ask `of_file` about files without any; `empty` ones are
+    known to have none."""
 
-    def __init__(self, tests: Mapping[str, tuple[tuple[str, Estimate], ...]]) -> None:
+    def __init__(
+        self, tests: Mapping[str, tuple[tuple[str, Estimate], ...]], empty: Collection[str] = frozenset()
+    ) -> None:
         self.tests = tests
+        self._empty = empty
         self._longest = 0.0
         self._folders: dict[str, list[float]] = {}
         for file, known in tests.items():
@@ -43,10 +47,12 @@ class FileEstimates:
                 self._folders.setdefault(folder, []).append(seconds)
 
     def of_file(self, file: str) -> Estimate:
-        """The sum of its tests, else the median file of the nearest folder above it that has any."""
+        """The sum of its tests; of a file that is new, the median file of the nearest folder above it that has any."""
         known = self.tests.get(file)
         if known is not None:
             return Estimate(fsum(each.seconds for _, each in known), fsum(each.spread for _, each in known))
+        if file in self._empty:
+            return Estimate(0.0)
         for folder in _folders(file):
             if folder in self._folders:
                 seconds = median(self._folders[folder])

@@ -49,8 +49,8 @@ class Past(Value, frozen=True, kw_only=True):
     beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to share a shard
     with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`: old file keys in
     `runs` → the files' keys now. `left_out`: for each of `runs`, tests that it was not to run or that did not come to
-    an end. `failed`: tests, and keys of files, that failed when they last ran. `cores`: by suite, the one of
-    coverage.py's that is to measure it.
+    an end. `failed`: tests, and keys of files, that failed when they last ran. `empty`: files in which no test was
+    found. `cores`: by suite, the one of coverage.py's that is to measure it.
     """
 
     runs: tuple[Mapping[str, float], ...] = ()
@@ -63,6 +63,7 @@ class Past(Value, frozen=True, kw_only=True):
     renamed: Mapping[str, str] = {}
     left_out: tuple[Collection[str], ...] = ()
     failed: frozenset[str] = frozenset()
+    empty: frozenset[str] = frozenset()
     cores: Mapping[str, str] = {}
 
 

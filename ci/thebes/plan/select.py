@@ -112,6 +112,7 @@ class Selection:
         files = {_in_repository(project.path, file.path): file.key for file in project.discovery.files}
         # A gate that only a marker tells apart may have files that the plain run's arguments leave out.
         keys = {*files.values(), *(file.key for found in project.marked.values() for file in found.files)}
+        self._empty = frozenset(project.renamed.get(file, file) for file in project.empty)
         self.known = estimate(runs, files=keys, renamed=project.renamed, left_out=project.left_out)
         self.only = of_failed(project.failed, keys, project.renamed) if choice.failed else None
         self.files = self._meant(choice, files) if choice.narrowing else None
@@ -152,7 +153,7 @@ class Selection:
         known = {file: self.known.tests[file] for file in files if file in self.known.tests}
         if self._wanted or self.only is not None:
             known = {file: tuple(each for each in tests if self._runs(each[0])) for file, tests in known.items()}
-        return FileEstimates(known)
+        return FileEstimates(known, self._empty)
 
     def _runs(self, test: str) -> bool:
         if self.only is not None and not {test, test.partition("::")[0]}.intersection(self.only):
