@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from thebes.model import Piece
 from thebes.plan.estimate import Estimate
-from thebes.plan.pack import Load, Setup, lower_bound, pack
+from thebes.plan.pack import Load, Setups, lower_bound, pack
 from thebes.plan.packed import expected_of
 
 Shards = tuple[tuple[Piece, ...], ...]
@@ -42,9 +42,11 @@ def suites(draw: st.DrawFn, *, sharing: bool = False) -> list[Load]:
         whole = sum(each.seconds for _, each in tests) if tests else draw(SECONDS)
         load = Load(file, tests, whole, draw(st.sampled_from([0.0, 0.5, 20.0])))
         if sharing:
-            users = st.none() | st.frozensets(st.sampled_from([name for name, _ in tests] or [file]), min_size=1)
-            named = draw(st.lists(st.sampled_from(list(COSTLY)), unique=True))
-            load = load._replace(setups=tuple(Setup(name, COSTLY[name], draw(users)) for name in named))
+            some = st.frozensets(st.sampled_from(list(COSTLY)))
+            common = draw(some)
+            of = {name: tuple(sorted(draw(some) - common)) for name, _ in tests}
+            needed = common.union(*of.values())
+            load = load._replace(setups=Setups({name: COSTLY[name] for name in needed}, common, of))
         loads.append(load)
     return loads
 
@@ -64,11 +66,11 @@ def _piece(load: Load, piece: Piece) -> float:
 
 def fixtures(loads: Sequence[Load], shard: Sequence[Piece]) -> float:
     """What the costly fixtures of a shard take, each set up once."""
-    needed = set()
+    needed: set[str] = set()
     for piece in shard:
         load = next(load for load in loads if load.file == piece.file)
-        ran = {name for name, _ in load.tests} if piece.tests is None else set(piece.tests)
-        needed |= {each.name for each in load.setups if each.tests is None or each.tests & (ran or each.tests)}
+        ran = [name for name, _ in load.tests] if piece.tests is None else piece.tests
+        needed |= load.setups.common.union(*(load.setups.of[name] for name in ran))
     return sum(COSTLY[name] for name in needed)
 
 
@@ -125,7 +127,8 @@ def test_tests_that_share_a_costly_fixture_share_a_shard() -> None:
     """Each of eight fixtures serves two tests, which are not neighbours; one serves all."""
     tests = tuple((f"a.py::test_{number:02}", Estimate(0.1)) for number in range(16))
     pairs = [frozenset({tests[number][0], tests[number + 8][0]}) for number in range(8)]
-    setups = (Setup("all", 1.0, None), *(Setup(f"f{number}", 5.0, pair) for number, pair in enumerate(pairs)))
+    of = {name: (f"f{number}",) for number, pair in enumerate(pairs) for name in pair}
+    setups = Setups({"all": 1.0} | {f"f{number}": 5.0 for number in range(8)}, frozenset({"all"}), of)
     loads = [Load("a.py", tests, 1.6, 0.0, setups=setups)]
     plan = pack(loads, 4)
     assert expected_of(loads, plan) == pytest.approx([11.4] * 4)

@@ -151,7 +151,7 @@ def _cut(found: Packed, loads: Mapping[str, Load], chunk: float) -> Iterable[Cut
             file=file,
             shards=len(held[file]),
             seconds=round(load.seconds, 3),
-            overhead=round(load.overhead + fsum(each.seconds for each in load.setups if each.tests is None), 3),
+            overhead=round(load.overhead + load.setups.cost(load.setups.common), 3),
             why=long if load.tests else Why.NEW,
             opened=tuple(_opened(held[file])),
         )

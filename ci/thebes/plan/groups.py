@@ -13,7 +13,7 @@ from typing import NamedTuple
 from thebes.config import PlanConfig
 from thebes.model import Piece
 
-from .pack import Load
+from .pack import Load, Setups
 
 CLASS, MODULE = "class", "module"
 MARKER = "@"  # before a marker's name
@@ -60,11 +60,16 @@ def bundle(loads: Sequence[Load], config: PlanConfig) -> Bundles:
             pattern,
             seconds=fsum(load.seconds for load in inside),
             overhead=fsum(load.overhead for load in inside),
-            setups=tuple({each.name: each._replace(tests=None) for load in inside for each in load.setups}.values()),
+            setups=_all(load.setups for load in inside),
         )
         for pattern, inside in members.items()
     ]
     return Bundles(free + bundles, {pattern: tuple(inside) for pattern, inside in members.items()})
+
+
+def _all(setups: Iterable[Setups]) -> Setups:
+    seconds = {name: costs for each in setups for name, costs in each.seconds.items()}
+    return Setups(seconds, frozenset(seconds))
 
 
 def rules(files: Iterable[str], config: PlanConfig, groups: Mapping[str, str]) -> Rules:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from thebes.model import Piece
 from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
-from thebes.plan.units import Grain, Load, Part, Setup, Ties, Unit, divide, overheads, ties, work
+from thebes.plan.units import Grain, Load, Part, Setups, Ties, Unit, divide, overheads, ties, work
 
-__all__ = ["CHUNK", "Load", "Setup", "fastest", "loads_of", "lower_bound", "overheads", "pack", "work"]
+__all__ = ["CHUNK", "Load", "Setups", "fastest", "loads_of", "lower_bound", "overheads", "pack", "work"]
 
 CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
@@ -29,14 +29,14 @@ def loads_of(
     estimates: FileEstimates,
     files: Iterable[str],
     overheads: Mapping[str, float] | None = None,
-    setups: Mapping[str, Sequence[Setup]] | None = None,
+    setups: Mapping[str, Setups] | None = None,
 ) -> list[Load]:
     """What each file is expected to take; `overheads` are seconds by file, see Load; `setups` are by file, too."""
     loads = []
     for file in files:
         whole = estimates.of_file(file)
         overhead = overheads.get(file, 0.0) if overheads else 0.0
-        costly = tuple(setups.get(file, ())) if setups else ()
+        costly = setups.get(file, Setups()) if setups else Setups()
         loads.append(Load(file, estimates.tests.get(file, ()), whole.seconds, overhead, whole.spread, costly))
     return loads
 
@@ -184,12 +184,10 @@ def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FR
 def _indivisible(load: Load, tied: Ties) -> float:
     if not load.tests or load.file in tied.whole:
         return work([load])
-    if not load.setups:
+    if not load.setups.seconds:
         return max(each.seconds for _, each in load.tests) + load.overhead
-    costs = overheads([load])
-    return max(
-        each.seconds + fsum(costs.get(need, 0.0) for need in load.needs([(test, each)])) for test, each in load.tests
-    )
+    apart = max(each.seconds + load.setups.cost(load.setups.of.get(test, ())) for test, each in load.tests)
+    return apart + load.overhead + load.setups.cost(load.setups.common)
 
 
 def _pieces(units: Sequence[Unit], sizes: Mapping[str, int]) -> tuple[Piece, ...]:

@@ -126,7 +126,7 @@ def expected_of(loads: Iterable[Load], shards: Sequence[Sequence[Piece]]) -> tup
 
     def needs(piece: Piece) -> tuple[str, ...]:
         load, held = known[piece.file], set(piece.tests or ())
-        return load.needs([each for each in load.tests if each[0] in held] if held and load.setups else None)
+        return load.needs([each for each in load.tests if each[0] in held] if held and load.setups.of else None)
 
     def once(pieces: Sequence[Piece]) -> float:
         return fsum(costs.get(need, 0.0) for need in dict.fromkeys(need for piece in pieces for need in needs(piece)))

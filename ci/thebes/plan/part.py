@@ -1,7 +1,7 @@
 """The part of a plan that belongs to one project. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -15,7 +15,7 @@ from thebes.plugin.thebes_plugin.split import gate_of
 from .checks import expanded, parsed, refuse_lossy
 from .groups import CLASS, MARKER, matches
 from .inputs import Choice, ProjectInput
-from .pack import Setup, loads_of
+from .pack import Setups, loads_of
 from .packed import Packed, Wish, packed
 from .select import Selection
 from .units import Load
@@ -238,15 +238,21 @@ def _loads(files: Sequence[str], project: ProjectInput, selection: Selection) ->
     return loads, {**project.groups, **selection.groups}
 
 
-def _setups(project: ProjectInput) -> Mapping[str, Sequence[Setup]]:
+def _setups(project: ProjectInput) -> dict[str, Setups]:
     """Costly fixtures by file."""
-    found: dict[str, list[Setup]] = {}
+    seconds: dict[str, dict[str, float]] = {}
+    common: dict[str, set[str]] = {}
+    single: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, fixture in sorted(project.shared.items()):
-        for old, inner in fixture.users.items():
+        for old, tests in fixture.users.items():
             file = project.renamed.get(old, old)
-            tests = None if inner is None else frozenset(f"{file}::{test}" for test in inner)
-            found.setdefault(file, []).append(Setup(name, fixture.seconds, tests))
-    return found
+            seconds.setdefault(file, {})[name] = fixture.seconds
+            if tests is None:
+                common.setdefault(file, set()).add(name)
+            of = single.setdefault(file, {})
+            for test in tests or ():
+                of[f"{file}::{test}"] = (*of.get(f"{file}::{test}", ()), name)
+    return {file: Setups(seconds[file], frozenset(common.get(file, ())), single[file]) for file in seconds}
 
 
 def unique(names: Sequence[str], *, fallback: str = "", end: str = "-") -> list[str]:

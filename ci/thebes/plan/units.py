@@ -15,16 +15,20 @@ Test = tuple[str, Estimate]
 _Key = TypeVar("_Key")
 
 
-class Setup(NamedTuple):
-    """A costly fixture that tests share: every shard pays its `seconds` once that runs one of them, whatever the file.
-    `tests`: those of a file that need it; None: all."""
+class Setups(NamedTuple):
+    """Costly fixtures that tests of a file share: every shard that runs one of these tests pays their `seconds` once, by
+    name, whatever the file. All tests of the file need the `common` ones; `of`: what single tests need beside."""
 
-    name: str
-    seconds: float
-    tests: frozenset[str] | None
+    seconds: Mapping[str, float] = {}
+    common: frozenset[str] = frozenset()
+    of: Mapping[str, tuple[str, ...]] = {}
 
-    def serves(self, tests: Iterable[Test]) -> bool:
-        return self.tests is None or any(test in self.tests for test, _ in tests)
+    def apart(self, tests: Iterable[Test]) -> set[str]:
+        """What these tests need and others of the file do not."""
+        return {name for test, _ in tests for name in self.of.get(test, ())} if self.of else set()
+
+    def cost(self, names: Iterable[str]) -> float:
+        return fsum(self.seconds[name] for name in names)
 
 
 class Load(NamedTuple):
@@ -40,19 +44,14 @@ class Load(NamedTuple):
     seconds: float = 0.0
     overhead: float = 0.0
     spread: float = 0.0
-    setups: tuple[Setup, ...] = ()
-
-    @property
-    def apart(self) -> tuple[Setup, ...]:
-        """Those that only some of its tests need."""
-        return tuple(setup for setup in self.setups if setup.tests is not None)
+    setups: Setups = Setups()
 
     def needs(self, tests: Iterable[Test] | None = None) -> tuple[str, ...]:
         """What a shard pays once that holds these tests, or the whole file: names of the file and of fixtures."""
-        if not self.setups:
+        if not self.setups.seconds:
             return (self.file,)
-        held = None if tests is None else list(tests)
-        return (self.file, *(setup.name for setup in self.setups if held is None or setup.serves(held)))
+        names = self.setups.seconds.keys() if tests is None else self.setups.common | self.setups.apart(tests)
+        return (self.file, *sorted(names))
 
 
 class Part(NamedTuple):
@@ -116,8 +115,7 @@ def overheads(loads: Iterable[Load]) -> dict[str, float]:
     for load in loads:
         if load.overhead:
             found[load.file] = load.overhead
-        for setup in load.setups:
-            found[setup.name] = setup.seconds
+        found |= load.setups.seconds
     return found
 
 
@@ -142,7 +140,7 @@ def divide(loads: Iterable[Load], grain: Grain, tied: Ties) -> list[Unit]:
             else:
                 groups.setdefault(name, []).append(_unit(load, tests))
         atoms = _atoms(load, free, grain)
-        result.extend(_unit(load, chunk) for chunk in _chunks(atoms, _costs(atoms, load), grain.chunk))
+        result.extend(_unit(load, chunk) for chunk in _chunks(atoms, _costs(atoms, load.setups), grain.chunk))
     result.extend(_joined(group) for group in groups.values())
     return result
 
@@ -155,7 +153,7 @@ def _joined(group: Sequence[Unit]) -> Unit:
 def _must_cut(load: Load, seconds: float, grain: Grain, tied: Ties) -> bool:
     if load.file in tied.whole:
         return False
-    if len(load.tests) > 1 and seconds + fsum(setup.seconds for setup in load.apart) > grain.chunk:
+    if len(load.tests) > 1 and seconds + load.setups.cost(load.setups.apart(load.tests)) > grain.chunk:
         return True
     return bool(tied.span) and any(tied.names.get(test) in tied.span for test, _ in load.tests)
 
@@ -168,27 +166,25 @@ def _atoms(load: Load, tests: Sequence[Test], grain: Grain) -> list[list[Test]]:
     for top in _grouped(tests, lambda test: test[start:].split("[", 1)[0].split("::", 1)[0]).values():
         families = list(_grouped(top, lambda test: test[start:].split("[", 1)[0]).values())
         limit = grain.group if len(families) > 1 else grain.family
-        if _weight(top, load.apart) <= limit:
+        if _weight(top, load.setups) <= limit:
             result.append(top)
             continue
         for family in families:
-            result.extend([family] if _weight(family, load.apart) <= grain.family else [[test] for test in family])
-    return _clustered(result, load) if load.apart else result
+            result.extend([family] if _weight(family, load.setups) <= grain.family else [[test] for test in family])
+    return _clustered(result, load.setups) if load.setups.of else result
 
 
-def _clustered(atoms: Sequence[list[Test]], load: Load) -> list[list[Test]]:
+def _clustered(atoms: Sequence[list[Test]], setups: Setups) -> list[list[Test]]:
     """Atoms that need the same fixtures, joined as long as they take less time than these. Their order is by need."""
-    seconds = {setup.name: setup.seconds for setup in load.apart}
     groups: dict[tuple[str, ...], list[list[Test]]] = {}
     for atom in atoms:
-        groups.setdefault(load.needs(atom), []).append(atom)
+        groups.setdefault(tuple(sorted(setups.apart(atom))), []).append(atom)
     result: list[list[Test]] = []
     for needs, group in sorted(groups.items()):
-        costly = fsum(seconds.get(name, 0.0) for name in needs)
-        held = inf
+        costly, held = setups.cost(needs), inf
         for atom in group:
             own = _weight(atom)
-            if costly and held + own <= costly:
+            if needs and held + own <= costly:
                 result[-1].extend(atom)
                 held += own
             else:
@@ -197,14 +193,11 @@ def _clustered(atoms: Sequence[list[Test]], load: Load) -> list[list[Test]]:
     return result
 
 
-def _costs(atoms: Sequence[list[Test]], load: Load) -> list[float]:
+def _costs(atoms: Sequence[list[Test]], setups: Setups) -> list[float]:
     """Seconds of each, with the fixtures that the one before it does not need already."""
-    if not load.setups:
-        return [_weight(atom) for atom in atoms]
-    seconds = {setup.name: setup.seconds for setup in load.apart}
-    needs = [seconds.keys() & load.needs(atom) for atom in atoms]
+    needs = [setups.apart(atom) for atom in atoms]
     return [
-        _weight(atom) + fsum(seconds[name] for name in sorted(mine - before))
+        _weight(atom) + setups.cost(mine - before)
         for atom, mine, before in zip(atoms, needs, [set(), *needs], strict=False)
     ]
 
@@ -232,10 +225,9 @@ def _grouped(tests: Iterable[Test], key: Callable[[str], _Key]) -> dict[_Key, li
     return groups
 
 
-def _weight(tests: Sequence[Test], setups: Iterable[Setup] = ()) -> float:
-    """Seconds of the tests, with those of `setups` that they need."""
-    fixtures = fsum(setup.seconds for setup in setups if setup.serves(tests))
-    return fsum(estimate.seconds for _, estimate in tests) + fixtures
+def _weight(tests: Sequence[Test], setups: Setups | None = None) -> float:
+    """Seconds of the tests, with those fixtures that others of the file do not need."""
+    return fsum(estimate.seconds for _, estimate in tests) + (setups.cost(setups.apart(tests)) if setups else 0.0)
 
 
 def _unit(load: Load, tests: Sequence[Test]) -> Unit:
