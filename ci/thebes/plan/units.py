@@ -16,8 +16,8 @@ _Key = TypeVar("_Key")
 
 
 class Setups(NamedTuple):
-    """Costly fixtures that tests of a file share: every shard that runs one of these tests pays their `seconds` once, by
-    name, whatever the file. All tests of the file need the `common` ones; `of`: what single tests need beside."""
+    """Costly fixtures that tests of a file share: every shard that runs one of these tests pays their `seconds` once,
+    by name, whatever the file. All tests of the file need the `common` ones; `of`: what single tests need beside."""
 
     seconds: Mapping[str, float] = {}
     common: frozenset[str] = frozenset()
