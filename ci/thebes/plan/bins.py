@@ -7,6 +7,7 @@ local search repairs what remains, in a bounded number of steps.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 from thebes.plan.units import Unit
 
@@ -59,14 +60,15 @@ class Bins:
 
     def best(self, unit: Unit) -> int:
         """The shard that ends first with the unit; of several the one with the fewest units."""
-        return min(
-            self._candidates(unit),
-            key=lambda shard: (
-                (self.seconds[shard] + self.cost(unit, shard)) / self.speeds[shard],
-                len(self.units[shard]),
-                shard,
-            ),
-        )
+        best, shortest = 0, (inf, 0, 0)
+        for shard in sorted(self._candidates(unit), key=self.finish.__getitem__):
+            speed = self.speeds[shard]
+            if self.finish[shard] + unit.seconds / speed > shortest[0]:
+                continue  # whatever it needs
+            end = (self.seconds[shard] + self.cost(unit, shard)) / speed
+            if (rank := (end, len(self.units[shard]), shard)) < shortest:
+                best, shortest = shard, rank
+        return best
 
     def _candidates(self, unit: Unit) -> Iterable[int]:
         """On equal machines the least loaded shards, and those that pay for a need of the unit anyway."""
@@ -77,7 +79,7 @@ class Bins:
         if self.finish.count(least) == 1 and not self._held:
             return (first,)
         ties = [shard for shard, finish in enumerate(self.finish) if finish == least]
-        return ties + [shard for need in unit.needs for shard in self._held.get(need, ())]
+        return dict.fromkeys(ties + [shard for need in unit.needs for shard in self._held.get(need, ())])
 
 
 def fill(units: Iterable[Unit], speeds: Sequence[float], overheads: Mapping[str, float]) -> Bins:

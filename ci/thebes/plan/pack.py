@@ -22,6 +22,7 @@ _LEVELS = 8  # times that chunks are halved
 _EVEN = 0.0003  # a plan this near to the lower bound is not improved further
 _OPEN_ABOVE = 0.005  # classes and families are opened only where the best plan is longer than this
 _FEW, _FEW_OF_ALL = 4, 0.1  # as many new files, or this share, are shared out; the errors of more cancel out
+_VAIN = 3  # cuts that bring nothing, after which finer ones are not tried where each costs imports and fixtures
 _FREE = Ties()
 
 
@@ -141,12 +142,14 @@ def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: 
     """
     costs = overheads(loads)
     best: Bins | None = None
+    vain = 0
     for grain in grains:
         bins = fill(divide(loads, grain, rules.tied), rules.speeds, costs)
         improve(bins, goal)
+        vain += 1
         if best is None or bins.makespan < best.makespan * (1 - _EVEN):
-            best = bins
-        if best.makespan <= goal or _stuck(bins, grain):
+            best, vain = bins, 0
+        if best.makespan <= goal or _stuck(bins, grain) or (costs and vain > _VAIN):
             break
     return best or Bins(rules.speeds, costs)
 
