@@ -25,15 +25,18 @@ main()
 
 
 def name() -> None:
-    """Outputs `path` and `key`. GitHub's cache tells paths apart by itself."""
+    """Outputs `path` and `key`, and `temp`. GitHub's cache tells paths apart by itself.
+
+    In a container, the expression `runner.temp` names a folder of the host; only the variable is right everywhere.
+    """
+    temp = os.environ["RUNNER_TEMP"]
     parts = (os.environ.get("THEBES_CACHE_BUST", ""), sys.executable, sys.version, platform.platform())
     with Path(os.environ["GITHUB_ENV"]).open("a", encoding="utf-8") as file:
         file.write(f"THEBES_JOB_BEGAN={time.time()}\n")  # what it takes to start a job is part of every plan
-        # In a container, GitHub's `runner.temp` names a folder of the host; only the variable is right everywhere.
-        file.write(f"THEBES_TEMP={os.environ['RUNNER_TEMP']}\n")
+        file.write(f"THEBES_TEMP={temp}\n")
     digest = hashlib.sha256("\0".join(parts).encode() + REQUIREMENTS.read_bytes()).hexdigest()[:32]
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
-        file.write(f"path={folder()}\nkey=thebes-kit-{digest}\n")
+        file.write(f"path={folder()}\nkey=thebes-kit-{digest}\ntemp={temp}\n")
 
 
 def install() -> None:
