@@ -573,7 +573,7 @@ def test_the_tool_of_a_lock_file_is_kept_with_the_environment(project: Project) 
         ({"project": {"name": "x"}}, "python -m pip install --no-index x pytest"),
         (PYPROJECT, ""),  # no name, no short way
         (
-            PYPROJECT | {"project": {**PYPROJECT["project"], "name": "x"}},
+            {"project": {"name": "x", "optional-dependencies": {"test": []}}, "dependency-groups": {"dev": []}},
             "python -m pip install --no-index --group dev x[test] pytest",
         ),
     ],
