@@ -509,6 +509,90 @@ def test_an_environment_from_the_cache_is_tried_before_it_is_used(project: Proje
     assert "the tests' environment could not be made" in failed.stderr
 
 
+PACKAGE = """
+    [project]
+    name = "some.consumer"
+    version = "1"
+    dependencies = ["NEEDED"]
+    [project.optional-dependencies]
+    test = ["pytest"]
+    [build-system]
+    requires = ["hatchling"]
+    build-backend = "hatchling.build"
+    [tool.hatch.build.targets.wheel]
+    packages = ["src/consumer"]
+    """
+OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+
+
+def test_only_the_project_is_installed_where_the_cache_brought_the_rest(project: Project) -> None:
+    """Its own import is a proof that it was; what is missing, or does not work, is never taken for complete."""
+    project.write({"pyproject.toml": PACKAGE.replace("NEEDED", "click"), "src/consumer/__init__.py": ""})
+    assert project.command(sys.executable, "-m", "venv", "--without-pip", ".venv").exit == 0
+    (site,) = (project.root / ".venv" / "lib").glob("*/site-packages")
+    (site / "here.pth").write_text(SITE, "utf-8")
+    kept = project.root / environment.BACKEND
+    kept.parent.mkdir()
+    kept.symlink_to(SITE)
+    again = project.thebes("github", "install", env=OFFLINE)
+    assert again.exit == 0, again.stderr
+    assert "--no-deps --no-build-isolation --editable ." in again.stderr
+    assert "install --editable" not in again.stderr
+    assert project.command(".venv/bin/python", "-c", "import consumer").exit == 0
+
+    project.write({"pyproject.toml": PACKAGE.replace("NEEDED", "not-at-hand-1234")})
+    lacking = project.thebes("github", "install", env=OFFLINE)
+    assert lacking.exit == 3
+    tried = [line for line in lacking.stderr.splitlines() if line.startswith("thebes: ")]
+    assert any("--no-index some.consumer[test] pytest" in line for line in tried)
+    assert [line for line in tried if "install --editable .[test] pytest" in line], tried
+    assert any("-m venv" in line for line in tried)
+    assert not kept.exists()
+
+
+def test_the_tool_of_a_lock_file_is_kept_with_the_environment(project: Project) -> None:
+    tool = project.root / environment.KEPT / "poetry" / "bin" / "poetry"
+    said = '#!/bin/sh\necho "$@" >> said\n'
+    project.write({"poetry.lock": "", "requirements/poetry.txt": "", tool.relative_to(project.root).as_posix(): said})
+    tool.chmod(0o755)
+    assert project.command(sys.executable, "-m", "venv", "--without-pip", ".venv").exit == 0
+    (site,) = (project.root / ".venv" / "lib").glob("*/site-packages")
+    (site / "here.pth").write_text(SITE, "utf-8")
+    env = {"THEBES_KIT": str(project.root), "PATH": f"{Path(sys.prefix, 'bin')}:/usr/bin:/bin"}
+    done = project.thebes("github", "install", env=env)
+    assert done.exit == 0, done.stderr
+    assert (project.root / "said").read_text("utf-8").splitlines() == [
+        "--version",
+        "install --no-interaction --all-extras --all-groups",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "command"),
+    [
+        ({"project": {"name": "x"}}, "python -m pip install --no-index x pytest"),
+        (PYPROJECT, ""),  # no name, no short way
+        (
+            {"project": {"name": "x", "optional-dependencies": {"test": []}}, "dependency-groups": {"dev": []}},
+            "python -m pip install --no-index --group dev x[test] pytest",
+        ),
+    ],
+)
+def test_what_has_to_be_there_already(pyproject: Mapping[str, Any], command: str) -> None:
+    made = environment.recipe(["pyproject.toml"], pyproject, "")
+    assert " ".join(made.again.check if made.again else ()) == command
+
+
+def test_how_a_project_is_built() -> None:
+    bare = environment.recipe(["setup.py"], {"project": {"name": "x"}}, "").again
+    assert bare is not None
+    assert (bare.build.requires, bare.build.backend) == (("setuptools>=40.8.0",), "setuptools.build_meta:__legacy__")
+    system = {"requires": ["hatchling"], "build-backend": "own:backend", "backend-path": ["build"]}
+    own = environment.recipe([], {"project": {"name": "x"}, "build-system": system}, "").again
+    assert own is not None
+    assert (own.build.requires, own.build.backend, own.build.path) == (("hatchling",), "own:backend", ("build",))
+
+
 def test_fail_fast_is_a_fail_only_beside_a_failure(project: Project) -> None:
     """What the first failure cancelled is no gap in the evidence; what was lost by itself is."""
     project.write({"tests/unit/test_a.py": "def test_a(): assert 0\n", "tests/unit/test_b.py": "def test_b(): pass\n"})

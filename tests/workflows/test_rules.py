@@ -152,6 +152,12 @@ def test_nothing_hides_a_failure(path: Path) -> None:
     assert "if-no-files-found: ignore" not in text
 
 
+def test_what_may_run_in_a_container_asks_the_variable_for_its_folder() -> None:
+    """There, the expression `runner.temp` names a folder of the host."""
+    for path in (FOLDER / "workflows" / "quality-gates.yml", *ACTIONS):
+        assert not any("runner.temp" in found for found in EXPRESSION.findall(path.read_text("utf-8"))), path
+
+
 @each_file
 def test_every_input_is_described_typed_and_used(path: Path) -> None:
     document = load(path)

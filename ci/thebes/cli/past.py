@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from thebes.errors import InputError
 from thebes.history.durations import read_durations
 from thebes.history.store import History, PastRun, Stamp
 from thebes.plan import Past, Shared
@@ -12,6 +13,7 @@ from thebes.plan.select import still_failing
 from thebes.plugin.thebes_plugin.split import file_key
 from thebes.repository import branch, renames
 
+from .text import clean, say
 from .workspace import Workspace
 
 RECENT = 5  # runs that tell how much memory a worker needs
@@ -29,6 +31,21 @@ def history_url(workspace: Workspace, given: str | None = None) -> str:
 
 def open_history(workspace: Workspace, given: str | None = None) -> History:
     return History(history_url(workspace, given))
+
+
+def cached(workspace: Workspace, given: str | None, environment: Mapping[str, str]) -> str | None:
+    """Where the history is: as given or configured, else where the job's cache puts it. What the cache brought is
+    only used if it can be read: nobody can mend a cache."""
+    place = environment.get("THEBES_CACHED_HISTORY")
+    if given or environment.get("THEBES_HISTORY") or workspace.config.history or not place:
+        return given
+    try:
+        with open_history(workspace, place) as history:
+            history.stamps()
+    except InputError as error:
+        say(f"thebes: the cached history is left out: {clean(str(error))}")
+        Path(place).unlink(missing_ok=True)
+    return place
 
 
 def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] = ()) -> dict[str, Past]:

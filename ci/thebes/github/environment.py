@@ -11,12 +11,19 @@ from typing import Any
 from thebes.model import Value
 
 FOLDER = ".venv"
+# Below it, so that the cache keeps it along: what makes the next set-up short, out of the tests' sight.
+KEPT = f"{FOLDER}/.thebes"
+BACKEND = f"{KEPT}/build"
 DEFAULT_PYTHON = "3.13"
 CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 # What the tests of a project are usually called to need, in the order of likelihood.
 EXTRAS = ("test", "tests", "testing", "dev")
 # What Python 3.11 and 3.12 bring along does not know groups.
-PIP_WITH_GROUPS = ("python", "-m", "pip", "install", "pip>=25.1")
+PIP = ("python", "-m", "pip")
+PIP_WITH_GROUPS = (*PIP, "install", "pip>=25.1")
+# What pip takes for a project that does not say how it is built.
+SETUPTOOLS = ("setuptools>=40.8.0",)
+LEGACY = "setuptools.build_meta:__legacy__"
 REQUIREMENTS = re.compile(
     r"(requirements/)?((dev|test|tests|testing|ci)[-_]requirements|requirements([-_](dev|test|tests|testing|ci))?|(?<=/)(dev|test|tests|testing|ci))\.txt"
 )
@@ -24,15 +31,36 @@ MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile.lock", "pylock.
 LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
 
 
+class Build(Value, frozen=True, kw_only=True):
+    """How the project called `name` is built, by its `build-system`: what the backend needs, its name as
+    MODULE:OBJECT, and folders of the project that it is looked for in."""
+
+    name: str
+    requires: tuple[str, ...]
+    backend: str
+    path: tuple[str, ...]
+
+
+class Again(Value, frozen=True, kw_only=True):
+    """What brings an environment from the cache to this commit without asking an index: `project` installs the
+    project and nothing else, with what it is built from in the folder BACKEND; `check` fails unless everything else
+    that was asked for is there."""
+
+    build: Build
+    project: tuple[str, ...]
+    check: tuple[str, ...]
+
+
 class Recipe(Value, frozen=True, kw_only=True):
     """How an environment is made. `tool`: uv, poetry, pdm, pip, or "" for the user's own command. `commands` run one
     after the other, in the environment; `files` name everything that decides what gets installed; `locked`: those
-    files alone do."""
+    files alone do. `again`: the short way for an environment from the cache; None where there is none."""
 
     tool: str
     commands: tuple[tuple[str, ...], ...]
     files: tuple[str, ...]
     locked: bool
+    again: Again | None = None
 
 
 def recipe(files: Sequence[str], pyproject: Mapping[str, Any], install: str) -> Recipe:
@@ -48,8 +76,34 @@ def recipe(files: Sequence[str], pyproject: Mapping[str, Any], install: str) -> 
         return Recipe(tool=LOCKS[lock], commands=(_locked(LOCKS[lock]),), files=relevant, locked=True)
     wanted = _arguments(relevant, files, pyproject)
     newer = (PIP_WITH_GROUPS,) if "--group" in wanted else ()
-    commands = (*newer, ("python", "-m", "pip", "install", *wanted))
-    return Recipe(tool="pip", commands=commands, files=relevant, locked=False)
+    commands = (*newer, (*PIP, "install", *wanted))
+    again = _again(wanted, pyproject)
+    return Recipe(tool="pip", commands=commands, files=relevant, locked=False, again=again)
+
+
+def _again(wanted: Sequence[str], pyproject: Mapping[str, Any]) -> Again | None:
+    """Needs the project's name, which only its own table tells without a build."""
+    name = _table(pyproject.get("project")).get("name")
+    if "--editable" not in wanted or not isinstance(name, str):
+        return None
+    at = wanted.index("--editable")
+    installed = name + wanted[at + 1].removeprefix(".")
+    return Again(
+        build=_build(name, pyproject),
+        project=(*PIP, "install", "--no-index", "--no-deps", "--no-build-isolation", "--editable", "."),
+        check=(*PIP, "install", "--no-index", *wanted[:at], installed, *wanted[at + 2 :]),
+    )
+
+
+def _build(name: str, pyproject: Mapping[str, Any]) -> Build:
+    system = _table(pyproject.get("build-system"))
+    backend = system.get("build-backend")
+    return Build(
+        name=name,
+        requires=_texts(system.get("requires")) or SETUPTOOLS,
+        backend=backend if isinstance(backend, str) else LEGACY,
+        path=_texts(system.get("backend-path")),
+    )
 
 
 def _relevant(file: str) -> bool:
@@ -64,7 +118,7 @@ def _locked(tool: str) -> tuple[str, ...]:
     }[tool]
 
 
-def _arguments(relevant: Sequence[str], files: Sequence[str], pyproject: Mapping[str, Any]) -> Iterable[str]:
+def _arguments(relevant: Sequence[str], files: Sequence[str], pyproject: Mapping[str, Any]) -> Sequence[str]:
     """What pip is asked for: files of requirements, groups, the project itself with its extra for tests. And pytest,
     which some leave to tox or hatch: whoever asks for a version of it gets that."""
     wanted: list[str] = []
@@ -128,3 +182,7 @@ def candidates(names: Iterable[str]) -> list[str]:
 
 def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thebes.errors import InputError
-from thebes.publish.text import command_data
 
 SUMMARY_LIMIT = 1 << 20  # bytes for a step; GitHub drops a summary that is larger
 # Through these a process gives orders to the steps after it: not for tests.
@@ -61,6 +60,8 @@ def inert(write: Write) -> Iterator[None]:
 
 def command(kind: str, text: str) -> str:
     """A workflow command with nothing but a message."""
+    from thebes.publish.text import command_data  # noqa: PLC0415  (with it comes all that writes reports)
+
     return f"::{kind}::{command_data(text)}"
 
 

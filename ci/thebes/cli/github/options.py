@@ -1,15 +1,10 @@
 """Options that an action gives through the environment."""
 
 import shlex
-from collections.abc import Mapping
-from pathlib import Path
 
 import click
 
 from thebes.cli import options
-from thebes.cli.past import open_history
-from thebes.cli.text import clean, say
-from thebes.cli.workspace import Workspace
 from thebes.config.values import python, service_version
 from thebes.errors import InputError, hint
 from thebes.model import GATES
@@ -76,23 +71,6 @@ coverage = click.option(
     help="Least coverage of gate unit, if its configuration asks for less.",
 )
 install = click.option("--install", envvar="THEBES_INSTALL", default="", metavar="COMMAND", help="Installs the tests.")
-
-
-def cached(workspace: Workspace, given: str | None, environment: Mapping[str, str]) -> str | None:
-    """Where the history is: as given or configured, else where the job's cache puts it. What the cache brought is
-    only used if it can be read: nobody can mend a cache."""
-    place = environment.get("THEBES_CACHED_HISTORY")
-    if given or environment.get("THEBES_HISTORY") or workspace.config.history or not place:
-        return given
-    try:
-        with open_history(workspace, place) as history:
-            history.stamps()
-    except InputError as error:
-        say(f"thebes: the cached history is left out: {clean(str(error))}")
-        Path(place).unlink(missing_ok=True)
-    return place
-
-
 plan_file = click.option(
     "--plan",
     "plan_path",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thebes.cli import options as common
-from thebes.cli.past import past_runs
+from thebes.cli.past import cached, past_runs
 from thebes.cli.plan import tell
 from thebes.cli.text import amount, say
 from thebes.cli.workspace import Workspace
@@ -71,7 +71,7 @@ def plan(
         services=services,
         skips=_skips(workspace, event, drafts=drafts, docs=docs_only.split()),
     )
-    runs = past_runs(workspace, options.cached(workspace, history_url, variables()))
+    runs = past_runs(workspace, cached(workspace, history_url, variables()))
     made = assemble(workspace.inputs(runs, gates), choice, workspace.commit)
     write_atomic(out, encode(made))
     set_outputs(
