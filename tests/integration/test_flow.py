@@ -309,6 +309,10 @@ def test_tests_that_share_a_costly_fixture_stay_together(project: Project) -> No
         fixtures = ["tests::database[0]", "tests::database[1]", "tests::server"]
         assert [fixture for _, fixture in rows] == fixtures  # each set up once, in all shards together
         assert len({task for task, _ in rows}) == 3
+    # Each process has one test alone, and can't tell for the others.
+    assert project.run(*run, "1", "--isolate", "test").exit == 0
+    assert project.run(*run, "3").exit == 0
+    assert project.query("SELECT count(*) FROM shared") == [(3,)]
 
 
 def test_discovery_imports_nothing_and_finds_what_pytest_collects(project: Project) -> None:

@@ -55,7 +55,7 @@ CREATE TABLE test (
 CREATE TABLE shared (                    -- costly fixtures that serve several tests, for each process that set one up
   suite TEXT NOT NULL, task TEXT NOT NULL, fixture TEXT NOT NULL, seconds REAL NOT NULL,
   test TEXT NOT NULL,                    -- the first that needed it; the cost is part of its `fixtures`
-  users TEXT NOT NULL                    -- JSON: file -> tests without it; null: all that the process had of the file
+  users TEXT NOT NULL                    -- JSON: file -> tests without it; null: all that the task had of the file
 );
 
 CREATE TABLE attempt (                   -- attempts that do not decide

@@ -58,7 +58,7 @@ class Measuring(Line, frozen=True, tag="measuring", kw_only=True):
 
 class Shared(Line, frozen=True, tag="shared", kw_only=True):
     """A fixture that serves several tests was set up, and that took long. `test` was the first to need it; `users`: by
-    file key, the tests of this process that need it, without the key; None: all that this process has of the file."""
+    file key, the tests of this process that need it, without the key; None: all that the shard has of the file."""
 
     fixture: str
     seconds: float

@@ -14,10 +14,11 @@ MOST = 1000  # fixtures that a process tells of
 
 
 class FixtureClock:
-    """Measures them all, and tells of the costly ones."""
+    """Measures them all, and tells of the costly ones. `all_here`: the session has all that its shard has of a file."""
 
-    def __init__(self, record: Record, worker: str) -> None:
+    def __init__(self, record: Record, worker: str, *, all_here: bool) -> None:
         self.spent = 0.0
+        self._all_here = all_here
         self._depth = 0
         self._record = record
         self._worker = worker
@@ -47,25 +48,24 @@ class FixtureClock:
             fixture=f"{fixturedef.baseid}::{fixturedef.argname}{variant}{place}",
             seconds=round(took, 6),
             test=request._pyfuncitem.nodeid,  # noqa: SLF001  (pytest has no other way to tell)
-            users=_users(fixturedef, request),
+            users=self._users(fixturedef, request),
             worker=self._worker,
         )
+
+    def _users(self, fixturedef: Any, request: Any) -> dict[str, list[str] | None]:
+        """By file: the tests that need the fixture, without its key; None: all that the shard has of the file."""
+        users: dict[str, list[str]] = {}
+        every: dict[str, int] = {}
+        for item in request.session.items:
+            file = file_key(item.nodeid)
+            every[file] = every.get(file, 0) + 1
+            if _needs(item, fixturedef, request):
+                users.setdefault(file, []).append(item.nodeid.removeprefix(file).removeprefix("::"))
+        return {file: None if self._all_here and len(tests) == every[file] else tests for file, tests in users.items()}
 
     def take(self) -> float:
         spent, self.spent = self.spent, 0.0
         return spent
-
-
-def _users(fixturedef: Any, request: Any) -> dict[str, list[str] | None]:
-    """By file: the tests of this process that need the fixture, without the file's key; None: all of them."""
-    users: dict[str, list[str]] = {}
-    every: dict[str, int] = {}
-    for item in request.session.items:
-        file = file_key(item.nodeid)
-        every[file] = every.get(file, 0) + 1
-        if _needs(item, fixturedef, request):
-            users.setdefault(file, []).append(item.nodeid.removeprefix(file).removeprefix("::"))
-    return {file: None if len(tests) == every[file] else tests for file, tests in users.items()}
 
 
 def _needs(item: Any, fixturedef: Any, request: Any) -> bool:

@@ -37,7 +37,7 @@ def install(config: pytest.Config, path: str) -> None:
         allow_tracing()
     for marker in shard.speeds.names:
         config.addinivalue_line("markers", f"{marker}: tests that took so long in past runs")
-    clock = FixtureClock(record, name)
+    clock = FixtureClock(record, name, all_here=not (shard.done or shard.one))
     config.pluginmanager.register(clock, "thebes-clock")
     # Every worker collects the same; the first tells, or the one that replaces it.
     tells = not worker or name == "gw0" or int(name.removeprefix("gw") or 0) >= worker["workercount"]
