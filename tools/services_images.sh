@@ -1,6 +1,13 @@
 #!/bin/sh
-# Images postgres:15, postgres:99 (the same, to be caught) and redis:7 of Debian 12's packages: no registry is needed.
+# Those of the images postgres:15, postgres:99 (the same, to be caught) and redis:7 that the engine lacks, made of
+# Debian 12's packages (root): no registry is needed, and no image that is there is replaced.
 set -eu
+missing=
+for image in postgres:15 postgres:99 redis:7; do
+  docker image inspect "$image" >/dev/null 2>&1 || missing="$missing $image"
+done
+[ -n "$missing" ] || exit 0
+[ "$(id -u)" -eq 0 ] || { echo "to make the images$missing needs root" >&2; exit 1; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; }
@@ -27,6 +34,5 @@ chmod +x "$folder/root/entry.sh"
 tar -C "$folder/root" -c . | docker import \
   --change 'ENTRYPOINT ["/entry.sh"]' \
   --change 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-  - postgres:15
-docker tag postgres:15 postgres:99
-docker tag postgres:15 redis:7
+  - thebes-services:15
+for image in $missing; do docker tag thebes-services:15 "$image"; done
