@@ -6,7 +6,7 @@ AGENT_MEMORY := tests/workloads/agent_memory
 PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-disk test-docker test-memory services-images test-hosts test-workflows test-long lint bench lock \
+.PHONY: help run test test-browser test-disk test-docker test-memory test-hosts test-workflows test-long lint bench lock \
 	formats ci-environment clean
 
 help: ## List the targets
@@ -40,16 +40,13 @@ test-disk: .venv/ready ## Fill the disk of a server (root, to mount a small one)
 	$(BIN)/python -m pytest -q tests/hosts/test_services_disk.py
 	@echo "test tier: disk"
 
-test-docker: .venv/ready .venv-agent-memory/ready services-images ## Run services from Docker (an engine that runs, and Compose 2)
-	$(BIN)/python -m pytest -q tests/hosts/test_services_docker.py
+test-docker: .venv/ready .venv-agent-memory/ready ## Run services from Docker (root; starts an engine on Debian where none runs)
+	tools/with_engine.sh sh -c 'tools/services_images.sh && $(BIN)/python -m pytest -q tests/hosts/test_services_docker.py'
 	@echo "test tier: docker"
 
 test-memory: .venv/ready ## Have the kernel kill a worker for want of memory (root, a cgroup that can be written)
 	$(BIN)/python -m pytest -q tests/hosts/test_out_of_memory.py
 	@echo "test tier: memory"
-
-services-images: ## Make the images of those tests of Debian's packages (root)
-	tools/services_images.sh
 
 test-long: ## Provision a virtual machine under QEMU (root; half an hour)
 	$(MAKE) --directory runner-setup test-long
@@ -82,7 +79,7 @@ ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the 
 	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 clean: ## Remove what the targets made
-	rm -rf $(WORKFLOWS)/.tools $(WORKFLOWS)/node_modules .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(WORKFLOWS)/.tools tests/hosts/.tools $(WORKFLOWS)/node_modules .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Environments. The file `ready` says that the last set-up came to its end.
 .venv/ready: requirements/dev.txt pyproject.toml

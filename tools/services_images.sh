@@ -1,6 +1,15 @@
 #!/bin/sh
-# Images postgres:15, postgres:99 (the same, to be caught) and redis:7 of Debian 12's packages: no registry is needed.
+# Those of the images postgres:15, postgres:99 (the same, to be caught) and redis:7 that the engine lacks, made of
+# Debian 12's packages (root): no registry is needed, and no image that is not of this script is replaced.
 set -eu
+sum=$(sha256sum <"$0" | cut -c1-12)
+missing=
+for image in postgres:15 postgres:99 redis:7; do
+  made_by=$(docker image inspect --format '{{index .Config.Labels "thebes.made-by"}}' "$image" 2>/dev/null) || made_by=none
+  case $made_by in '' | "$sum") ;; *) missing="$missing $image" ;; esac
+done
+[ -n "$missing" ] || exit 0
+[ "$(id -u)" -eq 0 ] || { echo "to make the images$missing needs root" >&2; exit 1; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; }
@@ -27,6 +36,7 @@ chmod +x "$folder/root/entry.sh"
 tar -C "$folder/root" -c . | docker import \
   --change 'ENTRYPOINT ["/entry.sh"]' \
   --change 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-  - postgres:15
-docker tag postgres:15 postgres:99
-docker tag postgres:15 redis:7
+  --change 'ENV LANG=C.UTF-8' \
+  --change "LABEL thebes.made-by=$sum" \
+  - thebes-services:15
+for image in $missing; do docker tag thebes-services:15 "$image"; done

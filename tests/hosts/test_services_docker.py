@@ -1,5 +1,5 @@
 """Services from Docker: needs an engine, Compose 2, and the images postgres:15, redis:7 and postgres:99 (which serves
-15); `make services-images` makes them of Debian's packages, with no registry."""
+15); `make test-docker` makes what is not there, with no registry."""
 
 import json
 import os

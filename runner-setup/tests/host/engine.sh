@@ -22,7 +22,7 @@ install_packages() {
 }
 
 start_engine() {
-  [ "$(id -u)" -eq 0 ] || { echo "test-hosts needs root, as it starts a Docker engine" >&2; exit 1; }
+  [ "$(id -u)" -eq 0 ] || { echo "a Docker engine is started by root only" >&2; exit 1; }
   mkdir -p "$CACHE"
   install_packages docker.io iptables mmdebstrap iproute2 openssl
   exec 9>"/run/lock/$BRIDGE.lock"

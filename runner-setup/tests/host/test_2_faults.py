@@ -107,10 +107,28 @@ def test_kill_9_of_the_supervisor_spares_the_job(
     )
 
 
-def test_a_stop_in_the_middle_of_a_reload_leaves_no_listener(host: Host, github: GitHub) -> None:
+# Kills the supervisor of b; goes on in the first moment of its successor, long before that can handle a signal.
+RESTARTING = """
+old=$(systemctl show thebes-runner@b -p MainPID --value)
+kill -9 $old
+new=0
+while [ "$new" = 0 ] || [ "$new" = "$old" ]; do new=$(systemctl show thebes-runner@b -p MainPID --value); done
+"""
+
+
+def test_a_reload_while_the_supervisor_starts_does_not_end_it(host: Host, github: GitHub) -> None:
+    before = wait_ready(github, "b")
+    host.run(f"{RESTARTING} systemctl reload thebes-runner@b")
+    recovered(github, "b", before)
+
+
+@pytest.mark.parametrize(
+    "moment", ["systemctl kill --signal=HUP thebes-runner@b", RESTARTING], ids=["reload", "start"]
+)
+def test_a_stop_in_the_middle_leaves_no_listener(host: Host, github: GitHub, moment: str) -> None:
     wait_ready(github, "b")
     try:
-        host.run("systemctl kill --signal=HUP thebes-runner@b; systemctl stop thebes-runner@b")
+        host.run(f"{moment}\nsystemctl stop thebes-runner@b")
         assert host.code("systemctl is-active --quiet thebes-job@b") != 0
         assert not github.ready("b")
     finally:

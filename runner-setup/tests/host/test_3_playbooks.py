@@ -115,6 +115,8 @@ def test_controller_keeps_the_credentials_of_an_enterprise(host: Host, github: G
     wait_ready(github, "a")
     second = play("site.yml", *extra)
     assert "changed=0" in second.stdout, second.stdout[-3000:]
+    name = registered(host).pop()
+    assert f"{name}: online" in play("smoke.yml", "--verbose", *extra[:2]).stdout
     jobs = Jobs(github, host)
     assert jobs.run("true")["conclusion"] == "success"
     wait_for(

@@ -7,11 +7,15 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_github import FakeGitHub
 from thebes_runner import firewall, health, reset, settings, supervise, system
 from thebes_runner.errors import HostError, SettingsError
+from thebes_runner.settings import GitHub
 
 WATCHDOG = {"interval": 5, "job_limit": 1, "upload_grace": 1, "memory_min_mib": 1, "disk_min_mib": 1}
 
@@ -58,6 +62,21 @@ def test_commands_by_hand_use_the_proxy_of_the_units(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "Connection refused" in done.stderr  # github.test itself has no address
+
+
+def test_a_controller_asks_for_runners_by_name(
+    fake: FakeGitHub, github_settings: Callable[..., GitHub]
+) -> None:
+    """A host without credentials can't ask whether GitHub sees its runners."""
+    seen = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    seen.last_seen = time.time()
+    program = Path(settings.__file__).parents[1] / "thebes-runner"
+    done = subprocess.run(
+        [program, "online", "h-a-1", "h-b-2"], capture_output=True, text=True, check=False,
+        input=json.dumps(dataclasses.asdict(github_settings())),
+    )  # fmt: skip
+    assert done.stdout == "h-a-1: online\nh-b-2: not registered\n"
+    assert done.returncode == 1
 
 
 def test_a_user_that_is_missing_is_named() -> None:

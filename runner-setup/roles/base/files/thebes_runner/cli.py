@@ -57,16 +57,20 @@ def health_command(_: argparse.Namespace) -> int:
     return 0
 
 
-def online_command(_: argparse.Namespace) -> int:
-    """Whether GitHub lists every runner of this host as online; the smoke test asks."""
-    runner = settings.runner()
-    status = {r.name: r.status for r in github.Client(runner.github).registrations(runner.name_prefix)}
-    well = True
-    for instance in runner.instances:
-        name = str(system.read_state(instance.state_dir / "state.json").get("runner_name"))
+def online_command(arguments: argparse.Namespace) -> int:
+    """Whether GitHub lists runners as online, asked by the smoke test: those of this host; on a controller,
+    which has the credentials instead of the host, those named (settings on standard input)."""
+    if names := list(arguments.names):
+        client = github.Client(settings.build(settings.GitHub, json.load(sys.stdin), "standard input"))
+    else:
+        runner = settings.runner()
+        client = github.Client(runner.github)
+        states = (system.read_state(instance.state_dir / "state.json") for instance in runner.instances)
+        names = [str(state.get("runner_name")) for state in states]
+    status = {r.name: r.status for r in client.registrations("")}
+    for name in names:
         sys.stdout.write(f"{name}: {status.get(name, 'not registered')}\n")
-        well = well and status.get(name) == "online"
-    return 0 if well else 1
+    return 0 if all(status.get(name) == "online" for name in names) else 1
 
 
 def refresh_command(_: argparse.Namespace) -> int:
@@ -139,7 +143,8 @@ def parser() -> argparse.ArgumentParser:
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
     verb("health", health_command, "state of all instances as JSON")
-    verb("online", online_command, "ask GitHub whether it sees this host's runners")
+    online = verb("online", online_command, "ask GitHub whether it sees this host's runners")
+    online.add_argument("names", nargs="*", help="on a controller: these (settings on standard input)")
     verb("refresh", refresh_command, "let running programs take up what is new")
     verb("metrics", metrics_command, "write the Prometheus text file")
     blocked = verb("firewall", firewall_command, "load the rules that block addresses")
