@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.project import Project
+from thebes.history.store import History
 
 EVERY_OUTCOME = {
     "pytest.ini": "[pytest]\nmarkers =\n    slow: takes long\n",
@@ -286,33 +287,36 @@ def test_files_without_tests_are_not_taken_for_new_ones(project: Project) -> Non
     assert unsure == {"tests/test_broken.py": True}
 
 
-def test_tests_that_share_a_costly_fixture_stay_together(project: Project) -> None:
-    """The second run knows what each fixture costs and which tests need it, by parameter, too."""
+def test_costly_fixtures_are_known_with_the_tests_that_need_them(project: Project) -> None:
+    """By parameter, too; from one process, from shards that each have a part of the files, from a process for each
+    test."""
     project.write(
         {
             "tests/conftest.py": """
             import time, pytest
             @pytest.fixture(scope="session")
-            def server(): time.sleep(0.6)
+            def server(): time.sleep(0.2)
             @pytest.fixture(scope="session", params=["a", "b"])
-            def database(request): time.sleep(0.6)
+            def database(request): time.sleep(0.2)
+            @pytest.fixture(scope="session", autouse=True)
+            def every(): time.sleep(0.2)
             """,
             "tests/test_a.py": "def test_1(server): pass\ndef test_2(): pass\ndef test_3(server): pass\n",
             "tests/test_b.py": "def test_1(server): pass\ndef test_2(database): pass\ndef test_3(database): pass\n",
         }
     )
-    run = ("--workers", "0", "--shards")
-    assert project.run(*run, "1").exit == 0
-    for _ in range(2):  # the second time from what shards told that have only a part of each file
-        assert project.run(*run, "3").exit == 0
-        rows = project.query("SELECT task, fixture FROM shared ORDER BY fixture")
-        fixtures = ["tests::database[0]", "tests::database[1]", "tests::server"]
-        assert [fixture for _, fixture in rows] == fixtures  # each set up once, in all shards together
-        assert len({task for task, _ in rows}) == 3
-    # Each process has one test alone, and can't tell for the others.
-    assert project.run(*run, "1", "--isolate", "test").exit == 0
-    assert project.run(*run, "3").exit == 0
-    assert project.query("SELECT count(*) FROM shared") == [(3,)]
+    for options in ("--shards 1", "--shards 1 -- -n 2", "--shards 3", "--shards 1 --isolate test"):
+        assert project.run(*options.split()).exit == 0
+        with History(str(project.root / ".thebes" / "history.db")) as history:
+            (run,) = history.runs(".", limit=1)
+        shared = {name: one for name, one in run.shared.items() if name.startswith("tests::")}
+        assert {name: users for name, (_, users) in shared.items()} == {
+            "tests::every": {"tests/test_a.py": None, "tests/test_b.py": None},
+            "tests::server": {"tests/test_a.py": ["test_1", "test_3"], "tests/test_b.py": ["test_1"]},
+            "tests::database[0]": {"tests/test_b.py": ["test_2[a]", "test_3[a]"]},
+            "tests::database[1]": {"tests/test_b.py": ["test_2[b]", "test_3[b]"]},
+        }, options
+        assert all(seconds >= 0.2 for seconds, _ in shared.values())
 
 
 def test_discovery_imports_nothing_and_finds_what_pytest_collects(project: Project) -> None:
