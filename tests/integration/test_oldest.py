@@ -1,5 +1,6 @@
 """The oldest supported pytest and plug-ins: the same flow, the same answers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,12 @@ def test_groups_of_xdist_and_reruns(project: Project, oldest: Path) -> None:
         {
             "pytest.ini": "[pytest]\naddopts = --reruns 1 --dist loadgroup\n",
             "tests/test_a.py": """
-            import pytest
+            import time, pytest
+            @pytest.fixture(scope="module")
+            def costly(): time.sleep(0.2)  # a fixture that is told with its users takes 0.1 s
             @pytest.mark.xdist_group("one")
             @pytest.mark.parametrize("n", ["a@b", "c"])
-            def test_grouped(n): pass
+            def test_grouped(n, costly): pass
             def test_fails(): assert 0
             """,
         }
@@ -48,4 +51,6 @@ def test_groups_of_xdist_and_reruns(project: Project, oldest: Path) -> None:
         "tests/test_a.py::test_grouped[c]": "passed",
         "tests/test_a.py::test_fails": "failed",
     }
+    [(users,)] = project.query("SELECT users FROM shared")
+    assert sorted(json.loads(users)["tests/test_a.py"]) == ["test_grouped[a@b]", "test_grouped[c]"]
     assert project.query("SELECT attempts FROM test WHERE outcome = 'failed'") == [(2,)]

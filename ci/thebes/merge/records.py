@@ -229,10 +229,23 @@ def _rest(facts: Facts, line: object, names: dict[str, str]) -> None:
             facts.limited.add(line.worker)
         case Benchmark():
             facts.benchmarks[line.id] = line  # of several attempts the last
+        case Shared():
+            facts.shared.append(_collected_names(line, names))
         case Crash():
             _crash(facts, msgspec.structs.replace(line, id=names.get(line.id, line.id)))
         case _:
             _whole(facts, line)
+
+
+def _collected_names(line: Shared, names: dict[str, str]) -> Shared:
+    """With the ids that tests had when they were collected."""
+    if not names:
+        return line
+    users = {
+        file: tests and tuple(names.get(f"{file}::{test}", test).removeprefix(f"{file}::") for test in tests)
+        for file, tests in line.users.items()
+    }
+    return msgspec.structs.replace(line, test=names.get(line.test, line.test), users=users)
 
 
 def _whole(facts: Facts, line: object) -> None:
@@ -242,8 +255,6 @@ def _whole(facts: Facts, line: object) -> None:
             facts.session = line
         case Measuring():
             facts.measuring = line
-        case Shared():
-            facts.shared.append(line)
         case Resume():
             facts.running.clear()
             if facts.finish:
