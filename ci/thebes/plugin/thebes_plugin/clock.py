@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .record import Record
+from .record import Record, current_test
 from .split import file_key
 
 COSTLY = 0.1  # seconds from which a fixture is told by name, with the tests that need it
@@ -47,7 +47,7 @@ class FixtureClock:
             "shared",
             fixture=f"{fixturedef.baseid}::{fixturedef.argname}{variant}{place}",
             seconds=round(took, 6),
-            test=request._pyfuncitem.nodeid,  # noqa: SLF001  (pytest has no other way to tell)
+            test=current_test(),
             users=self._users(fixturedef, request),
             worker=self._worker,
         )

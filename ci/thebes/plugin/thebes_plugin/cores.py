@@ -30,21 +30,18 @@ def _open_cores(options: Any) -> tuple[str, ...]:
     if VARIABLE in os.environ or sys.version_info < MONITORING or sys.implementation.name != "cpython":
         return ()
     try:
-        settings = coverage.Coverage(config_file=options.cov_config)
-        asked = settings.get_option("run:core") or settings.get_option("run:timid")
-        branches = options.cov_branch or settings.get_option("run:branch")
-        contexts = getattr(options, "cov_context", None) or settings.get_option("run:dynamic_context")
-        concurrency = {*_names(settings.get_option("run:concurrency"))}
-    except coverage.CoverageException:  # pytest-cov will say it; or coverage.py is too old to have a choice
+        settings = coverage.Coverage(config_file=options.cov_config).config
+    except coverage.CoverageException:  # pytest-cov will say it
         return ()
-    plugins = settings.get_option("run:plugins")
-    if asked or contexts or plugins or concurrency & NAMED or (branches and sys.version_info < BRANCHES):
+    if not hasattr(settings, "core"):  # coverage.py is too old to have a choice
+        return ()
+    contexts = getattr(options, "cov_context", None) or settings.dynamic_context
+    branches = options.cov_branch or settings.branch
+    if settings.core or settings.timid or contexts or settings.plugins or NAMED.intersection(settings.concurrency):
+        return ()
+    if branches and sys.version_info < BRANCHES:
         return ()
     return ("ctrace" if find_spec("coverage.tracer") else "pytrace", "sysmon")
-
-
-def _names(found: Any) -> list[str]:
-    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def core_of(measuring: Any) -> str:

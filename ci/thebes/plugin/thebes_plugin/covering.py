@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .cores import NAMED, OPEN, core_of
-from .record import Record
+from .record import Record, current_test
 
 HERE = os.path.realpath(Path(__file__).parent)
 PROCESS = "COVERAGE_PROCESS_CONFIG"  # coverage.py's own way to tell a process that it is to be measured
@@ -60,7 +60,7 @@ class CoverageKeeper:
     def _tell(self, what: str, text: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            self._lost(f"{text}. The first was {what} by {_doing()}")
+            self._lost(f"{text}. The first was {what} by {current_test() or 'pytest, outside of a test'}")
 
     def _lost(self, text: str) -> None:
         self._record.put("note", code="coverage-lost", text=text, worker=self._worker)
@@ -112,11 +112,6 @@ def _is_told(arguments: tuple[Any, ...]) -> bool:
         return environment is None or any(os.fsdecode(name) in TOLD for name in environment)
     except TypeError:  # Popen itself will say so
         return True
-
-
-def _doing() -> str:
-    """The test that runs, as pytest itself tells."""
-    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0] or "pytest, outside of a test"
 
 
 def _without_data(config: pytest.Config) -> list[str]:

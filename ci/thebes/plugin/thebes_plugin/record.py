@@ -37,6 +37,11 @@ def amount(number: int) -> str:
     return f"{number / (1 << 30):.2f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
 
 
+def current_test() -> str:
+    """The test that this process is at, as pytest itself tells; empty: none."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+
+
 class Record:
     """Appends to a record. Several processes may: a line is never in two writes."""
 
