@@ -99,9 +99,10 @@ def _shared(runs: Sequence[PastRun]) -> dict[str, Shared]:
 def _empty(runs: Sequence[PastRun]) -> frozenset[str]:
     """Files that were collected when last seen, and had no test: they skip themselves, or are there for others."""
     found: dict[str, bool] = {}
-    for run in runs:
-        tests = {file_key(test) for test in (*run.tests, *run.left_out)}
-        found |= {file: file not in tests and file not in run.red for file in run.files}
+    for run in reversed(runs):
+        if unseen := run.files.keys() - found.keys():
+            tests = {file_key(test) for test in (*run.tests, *run.left_out)}
+            found |= {file: file not in tests and file not in run.red for file in unseen}
     return frozenset(file for file, empty in found.items() if empty)
 
 

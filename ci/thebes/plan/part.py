@@ -35,6 +35,7 @@ class Part:
         self.slug = slug
         self.choice = choice
         self.claims = _claims(project)
+        self.setups = _setups(project)
         self.pythons = choice.pythons or project.config.python or (project.discovery.python,)
         self.packs: dict[str, Packed] = {}
         self.alone: dict[str, Packed] = {}
@@ -48,10 +49,18 @@ class Part:
         files = self._files(gate)
         alone = [file for file in files if any(matches(file, glob) for glob in self.config.plan.serial)]
         if rest := sorted(set(files) - set(alone)):
-            loads, groups = _loads(rest, self.input, self.selection)
-            self.packs[gate] = packed(loads, wish, self.config.plan, groups, hedge=len(self.input.runs) > 1)
+            groups = {**self.input.groups, **self.selection.groups}
+            hedge = len(self.input.runs) > 1
+            self.packs[gate] = packed(self._loads(rest), wish, self.config.plan, groups, hedge=hedge)
         if alone:
-            self.alone[gate] = packed(_loads(alone, self.input, self.selection)[0], Wish(shards=1))
+            self.alone[gate] = packed(self._loads(alone), Wish(shards=1))
+
+    def _loads(self, files: Sequence[str]) -> list[Load]:
+        """What each file is expected to take, and what it costs once more in every further shard."""
+        measured = {self.input.renamed.get(file, file): took for file, took in self.input.overheads.items()}
+        usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
+        overheads = {file: measured.get(file, usual) for file in files}
+        return loads_of(self.selection.estimates(files), files, overheads, self.setups)
 
     def packed_suites(self) -> Iterable[tuple[str, Packed]]:
         for gate, found in self.packs.items():
@@ -227,15 +236,6 @@ def _claims(project: ProjectInput) -> dict[str, tuple[str, ...]]:
                 claims.setdefault(name, set()).add("/".join(parts[: position + 2]))
                 break
     return {gate: tuple(sorted(claims[gate])) for gate in GATES if gate in claims}
-
-
-def _loads(files: Sequence[str], project: ProjectInput, selection: Selection) -> tuple[list[Load], dict[str, str]]:
-    """What each file is expected to take, and what it costs once more in every further shard; tests' groups."""
-    measured = {project.renamed.get(file, file): took for file, took in project.overheads.items()}
-    usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
-    overheads = {file: measured.get(file, usual) for file in files}
-    loads = loads_of(selection.estimates(files), files, overheads, _setups(project))
-    return loads, {**project.groups, **selection.groups}
 
 
 def _setups(project: ProjectInput) -> dict[str, Setups]:
