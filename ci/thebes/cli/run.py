@@ -19,7 +19,7 @@ from .conclude import Shown, conclude, tell_flames, tell_makespan
 from .past import past_runs
 from .plan import tell
 from .progress import Progress
-from .share import at_most, processes, refuse_absent, share_processors
+from .share import at_most, processes, share_processors
 from .task import EXITS, Asked, handle_signals, make_attempt, tell_workers
 from .text import clean, lasting, say
 from .workspace import Workspace
@@ -135,7 +135,7 @@ def command(
         collect=collect,
     )
     plan = assemble(inputs, choice, workspace.commit)
-    refuse_absent(plan, inputs, workers or workspace.config.workers)
+    _refuse_absent(plan, inputs, workers or workspace.config.workers)
     if not workers:
         each = share_processors(workspace, plan, inputs, each, room)
     folder = _folder(workspace, out)
@@ -198,6 +198,21 @@ def _pythons(workspace: Workspace, asked: tuple[str, ...]) -> tuple[str, ...]:
     if others := [python for python in workspace.config.python if python not in pythons]:
         say(f"thebes: under Python {', '.join(pythons)}; not here: {', '.join(others)} (--python adds one)")
     return pythons
+
+
+def _refuse_absent(plan: Plan, inputs: list[ProjectInput], workers: str | None) -> None:
+    """What pytest would only say in each shard: that it does not know an option."""
+    measured = {suite.project for suite in plan.suites if suite.coverage}
+    for project in inputs:
+        needed = {
+            "pytest-xdist": f"workers = {workers}" if workers not in {None, "0"} else "",
+            "pytest-cov": "coverage is to be measured" if project.path in measured else "",
+        }
+        for plugin, why in needed.items():
+            if why and plugin not in project.discovery.plugins:
+                raise InputError(
+                    f"{project.path}: {why}, and pytest finds no {plugin} where the tests run; install it there"
+                )
 
 
 def _tell_notes(inputs: list[ProjectInput]) -> None:

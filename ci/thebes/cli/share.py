@@ -1,6 +1,5 @@
 """How the shards of a run share this machine's processors."""
 
-from thebes.errors import InputError
 from thebes.model import Plan, TaskKind
 from thebes.plan import ProjectInput
 from thebes.run.machine import processors
@@ -17,19 +16,6 @@ def at_most(parallel: int | None, workspace: Workspace, inputs: list[ProjectInpu
     wanted = workspace.config.workers
     few = processes(wanted, inputs, processors()) <= parallel or wanted == "auto"
     return None if few else str(parallel if parallel > 1 else 0)
-
-
-def refuse_absent(plan: Plan, inputs: list[ProjectInput], workers: str | None) -> None:
-    """What pytest would only say in each shard: that it does not know an option."""
-    measured = {suite.project for suite in plan.suites if suite.coverage}
-    for project in inputs:
-        there = project.discovery.plugins
-        needs = {"pytest-xdist": workers not in {None, "0"}, "pytest-cov": project.path in measured}
-        for plugin in (plugin for plugin, needed in needs.items() if needed and plugin not in there):
-            why = f"workers = {workers}" if plugin == "pytest-xdist" else "coverage is to be measured"
-            raise InputError(
-                f"{project.path}: {why}, and pytest finds no {plugin} where the tests run; install it there"
-            )
 
 
 def share_processors(workspace: Workspace, plan: Plan, inputs: list[ProjectInput], each: int, room: int) -> int:

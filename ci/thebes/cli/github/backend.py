@@ -33,7 +33,8 @@ def keep(build: Build, here: Path, environment: Mapping[str, str]) -> bool:
         if any(place.glob(f"{name}-*.dist-info")):  # built by itself: pip would take that one for the one to replace
             shutil.rmtree(place)
     except (OSError, subprocess.SubprocessError, ValueError):
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)  # pip may have failed before it was there
+        return False
     return place.is_dir()
 
 
@@ -45,7 +46,8 @@ def with_backend(here: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _fetch(requirements: Sequence[str], place: Path, environment: Mapping[str, str]) -> None:
-    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        shutil.rmtree(place)
     _run([*PIP, "install", "--quiet", "--target", str(place), *requirements], place.parents[2], environment)
 
 
