@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -331,6 +332,65 @@ def test_ids_that_differ_between_processes(project: Project) -> None:
     )
 
 
+CUT = """
+import os, pytest
+if os.environ.get("HIDDEN") != "test_x":
+    @pytest.mark.parametrize("n", range(3))
+    def test_x(n): pass
+class TestY:
+    def test_y(self): pass
+    def test_new(self): pass
+def test_elsewhere(): pass
+"""
+
+
+def collected(project: Project) -> list[dict[str, Any]]:
+    """What the shards' records say of the file that is cut, in their order."""
+    records = sorted(project.root.glob("artifacts/*/record.jsonl"))
+    lines = [json.loads(line) for record in records for line in record.read_text("utf-8").splitlines()]
+    return [line for line in lines if line["kind"] == "collected"]
+
+
+def test_what_is_another_shards_is_not_even_collected(project: Project) -> None:
+    project.write({"tests/test_a.py": CUT})
+    plan_by_hand(project, "tests/test_a.py", [["test_x[0]", "test_x[1]"], ["TestY::test_y", "TestY::test_gone"]])
+    assert run_shards(project, 2) == [0, 0]
+    assert merge_and_judge(project) == 0
+    assert {*project.outcomes()} == {
+        f"tests/test_a.py::{test}"
+        for test in ("test_x[0]", "test_x[1]", "test_x[2]", "TestY::test_y", "TestY::test_new", "test_elsewhere")
+    }
+    assert sorted((line["left"], line["ids"]) for line in collected(project)) == [
+        (["TestY"], ["test_x[0]", "test_x[1]", "test_x[2]", "test_elsewhere"]),
+        (["test_x"], ["TestY::test_y", "TestY::test_new", "test_elsewhere"]),
+    ]
+
+
+def test_what_is_left_to_a_shard_that_does_not_find_it(project: Project) -> None:
+    """No shard would run it, and none of those that did would say so."""
+    project.write({"tests/test_a.py": CUT})
+    plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["TestY::test_y"]])
+    plan = json.loads((project.root / "plan.json").read_bytes())
+    has = next(task["index"] for task in plan["tasks"] if "test_x" in str(task["pieces"]))
+    for index in (1, 2):
+        hidden = {"HIDDEN": "test_x" if index == has else ""}
+        task = project.thebes("task", "--plan", "plan.json", f"{index}/2", "--out", "artifacts", env=hidden)
+        assert task.exit == 0, task.stderr
+    assert merge_and_judge(project) == 3
+    assert invalid(project, "ids-unstable")[0].startswith(
+        "tests/test_a.py: 1 tests are not the same in all its shards (tests/test_a.py::test_x)"
+    )
+
+
+def test_what_has_no_tests_any_more_is_missed_by_nobody(project: Project) -> None:
+    project.write({"tests/test_a.py": CUT})
+    plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["TestY::test_y"]])
+    project.write({"tests/test_a.py": "class TestY: pass\ndef test_x(): pass\n"})
+    run_shards(project, 2)
+    assert merge_and_judge(project) == 0
+    assert sorted(line.get("empty", []) for line in collected(project)) == [[], ["TestY"]]
+
+
 def test_a_file_that_fails_to_import_in_one_shard_only(project: Project) -> None:
     project.write(
         {
@@ -342,8 +402,7 @@ def test_a_file_that_fails_to_import_in_one_shard_only(project: Project) -> None
     )
     plan_by_hand(project, "tests/test_a.py", [["test_x"], ["test_y"]])
     run_shards(project, 2)
-    assert merge_and_judge(project) == 3
-    assert invalid(project, "ids-unstable")[0].startswith("tests/test_a.py: 2 tests are not the same")
+    assert merge_and_judge(project) == 1
     assert "the second time" in project.reasons()["collection-failed"][0]
 
 

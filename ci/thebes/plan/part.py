@@ -84,7 +84,7 @@ class Part:
             fail_under=None if self.partial else given.discovery.options.fail_under,
             parallel=given.discovery.options.workers is not None,
             dist=given.discovery.options.dist,
-            grouped=bool(given.groups),
+            grouped=bool(given.groups or self.selection.groups),
             worker_memory=given.worker_memory,
             together=tuple(entry for entry in self.config.plan.together if entry == CLASS or entry.startswith(MARKER)),
             speeds=self.selection.speeds(

@@ -47,6 +47,7 @@ def shard_instructions(plan: Plan, project: Project, suite: Suite, task: Task, a
         "default_gate": DEFAULT_GATE,
         "claims": project.claims,
         "together": project.together,
+        "grouped": project.grouped,
         "marker": suite.marker,
         "maxfail": attempt.maxfail,
         "test_limit": attempt.limits.test,

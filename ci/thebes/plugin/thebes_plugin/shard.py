@@ -58,8 +58,9 @@ class Shard:
         self.whole = frozenset(file for file in instructions["whole"] if self._wants(file))
         self.markers = tuple(name.removeprefix("@") for name in instructions["together"] if name.startswith("@"))
         classes = "class" in instructions["together"]
+        grouped: bool = instructions["grouped"]
         cuts = {file: pieces for file, (_, pieces) in instructions["cut"].items() if self._wants(file)}
-        self.cuts = {file: Cut(file, pieces, whole_classes=classes) for file, pieces in cuts.items()}
+        self.cuts = {file: Cut(file, pieces, whole_classes=classes, grouped=grouped) for file, pieces in cuts.items()}
         self.ranks = {file: rank for file, (rank, _) in instructions["cut"].items()}
 
     def foreign_paths(self) -> frozenset[str]:

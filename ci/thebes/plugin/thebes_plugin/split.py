@@ -27,6 +27,12 @@ def atom(test: str) -> str:
     return family(test).partition("::")[0]
 
 
+def homes(test: str) -> tuple[str, str]:
+    """What a test belongs to, the nearest first: its function or method with all parameters; what is top-level."""
+    whole = family(test)
+    return whole, whole.partition("::")[0]
+
+
 def gate_of(path: str, claims: Mapping[str, Iterable[str]], default: str) -> str:
     """The gate whose claimed folder or file is the longest prefix of `path` (all relative to the project)."""
     best, gate = -1, default
@@ -45,33 +51,43 @@ def markers_of_speeds(declared: Collection[str]) -> list[str]:
 
 class Cut:
     """A file that several shards hold pieces of. `pieces[k]` are the known tests of the k-th holder.
-    `whole_classes`: a class that nobody knew stays in one piece, too."""
+    `whole_classes`: a class that nobody knew stays in one piece, too. `grouped`: tests follow groups, so that none of
+    them can be left to others unseen."""
 
-    def __init__(self, file: str, pieces: Sequence[Sequence[str]], *, whole_classes: bool = False) -> None:
+    def __init__(
+        self, file: str, pieces: Sequence[Sequence[str]], *, whole_classes: bool = False, grouped: bool = False
+    ) -> None:
         self.file = file
         self.holders = len(pieces)
+        self._grouped = grouped
         self._unit = atom if whole_classes else family
         self._owner = {test: rank for rank, piece in enumerate(pieces) for test in piece}
         self._homes: dict[str, int | None] = {}
         for test, rank in self._owner.items():
-            home = atom(test)
-            if "::" in family(test):
+            for home in {*homes(test)}:
                 self._homes[home] = rank if self._homes.get(home, rank) == rank else None
 
+    def home(self, name: str) -> int | None:
+        """The rank of the holder of all tests of a function or a class, known or not; None: there may be several."""
+        return None if self._grouped else self._homes.get(name)
+
     def join(self, groups: Mapping[str, str]) -> None:
-        """Let unknown tests go where their group is: `groups` are those of this file's tests that have one."""
+        """Let unknown tests go where their group is: `groups` are those of this file's tests that have one. Where the
+        plan knew of no group, not every holder sees all tests, and what has a home stays there."""
         known: dict[str, int] = {}
-        for test in sorted(groups):
+        for test in sorted(groups) if self._grouped else ():
             if test in self._owner:
                 known.setdefault(groups[test], self._owner[test])
         for test, group in groups.items():
-            self._owner.setdefault(test, known.get(group, stable_hash(f"{self.file}@{group}", self.holders)))
+            if self._grouped or all(self._homes.get(home) is None for home in homes(test)):
+                self._owner.setdefault(test, known.get(group, stable_hash(f"{self.file}@{group}", self.holders)))
 
     def owner(self, test: str) -> int:
-        """The rank of the holder that runs `test`: as planned; with its class if that is all in one place; else
-        by the hash of its family, or of its class."""
+        """The rank of the holder that runs `test`: as planned; with its family, or its class, if that is all in one
+        place; else by the hash of its family, or of its class."""
         if (rank := self._owner.get(test)) is not None:
             return rank
-        if "::" in family(test) and (home := self._homes.get(atom(test))) is not None:
-            return home
+        for name in homes(test):
+            if (home := self._homes.get(name)) is not None:
+                return home
         return stable_hash(f"{self.file}::{self._unit(test)}", self.holders)
