@@ -1,9 +1,11 @@
-"""Leaves functions and classes of a cut file alone whose tests are all another shard's.
+"""Makes no more of a cut file than its shard needs: functions and classes whose tests are all another shard's are left
+alone, and of a function that is shared out only the shard's own parameters become tests.
 
 To collect a test with all its parameters may take longer than to run the shard's own part of them.
 """
 
 import inspect
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -14,13 +16,14 @@ from .split import file_key, homes
 
 
 class Elsewhere:
-    """`left` and `empty`, by file: names left to others; names that are not left and turn out to have no test."""
+    """What it left to others is told in the record, see there."""
 
     def __init__(self, config: pytest.Config, shard: Shard) -> None:
         self._shard = shard
         self._named = named_files(config)
         self._left: dict[str, list[str]] = {}
         self._own: dict[str, list[str]] = {}
+        self._unmade: dict[str, list[str]] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> list[pytest.Item] | None:
@@ -37,6 +40,28 @@ class Elsewhere:
             return None
         self._left.setdefault(file, []).append(full)
         return []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_generate_tests(self, metafunc: Any) -> Generator[None]:
+        yield
+        file, _, name = metafunc.definition.nodeid.partition("::")
+        calls = getattr(metafunc, "_calls", None)  # pytest has no public name for them; without, all are made
+        if not calls or file not in self._shard.cuts or not self._shard.cuts[file].is_split(name):
+            return
+        own, others = [], []
+        for call in calls:
+            test = f"{name}[{call.id}]"
+            if self._shard.runs(file, test):
+                own.append(call)
+            else:
+                others.append(test)
+        if own:  # without any, pytest would make a test without parameters
+            self._unmade.setdefault(file, []).extend(others)
+            metafunc._calls = own  # noqa: SLF001
+
+    def unmade(self, file: str) -> list[str]:
+        """Tests that are there, and that this shard did not make."""
+        return self._unmade.get(file, [])
 
     def told(self, file: str, ids: list[str]) -> dict[str, list[str]]:
         """What the record says beside the `ids` that were collected, where there is something to say."""

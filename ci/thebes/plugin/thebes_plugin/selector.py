@@ -141,7 +141,8 @@ class Selector:
             if group := self._groups.of(item):
                 groups.setdefault(file, {})[len(ids)] = group
             ids.append(test)
-        for file, ids in tests.items():
+        for file, made in tests.items():
+            ids = [*made, *self._other.unmade(file)]
             record.put(
                 "collected",
                 file=file,

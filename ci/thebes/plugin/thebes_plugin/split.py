@@ -71,15 +71,20 @@ class Cut:
         """The rank of the holder of all tests of a function or a class, known or not; None: there may be several."""
         return None if self._grouped else self._homes.get(name)
 
+    def is_split(self, function: str) -> bool:
+        """Is it known that several holders have tests of the function?"""
+        return not self._grouped and function in self._homes and self._homes[function] is None
+
     def join(self, groups: Mapping[str, str]) -> None:
         """Let unknown tests go where their group is: `groups` are those of this file's tests that have one. Where the
-        plan knew of no group, not every holder sees all tests, and what has a home stays there."""
+        plan knew of no group, not every holder sees all tests of functions and classes that it knew."""
         known: dict[str, int] = {}
         for test in sorted(groups) if self._grouped else ():
             if test in self._owner:
                 known.setdefault(groups[test], self._owner[test])
         for test, group in groups.items():
-            if self._grouped or all(self._homes.get(home) is None for home in homes(test)):
+            whole, top = homes(test)
+            if self._grouped or (whole not in self._homes and self._homes.get(top) is None):
                 self._owner.setdefault(test, known.get(group, stable_hash(f"{self.file}@{group}", self.holders)))
 
     def owner(self, test: str) -> int:
