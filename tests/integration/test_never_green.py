@@ -369,14 +369,15 @@ def test_what_is_another_shards_is_not_even_collected(project: Project) -> None:
 def test_parameters_of_another_shard_are_known_and_not_made(project: Project) -> None:
     made = "def pytest_itemcollected(item): print('made', item.nodeid)\n"
     project.write({"tests/test_a.py": CUT, "conftest.py": made})
-    plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["test_x[1]", "test_x[gone]"]])
-    assert run_shards(project, 2) == [0, 0]
+    plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["test_x[1]", "test_x[gone]"], ["TestY::test_y"]])
+    assert run_shards(project, 3) == [0, 0, 0]
     assert merge_and_judge(project) == 0
     assert len(project.outcomes()) == 6
     ids = [f"test_x[{n}]" for n in range(3)]
     assert all({*ids} <= {*line["ids"]} for line in collected(project))
     outputs = [path.read_text("utf-8") for path in project.root.glob("artifacts/*/output.log")]
-    assert sorted(test for test in ids for output in outputs if f"made tests/test_a.py::{test}" in output) == ids
+    shards = [[test for test in ids if f"made tests/test_a.py::{test}" in output] for output in outputs]
+    assert sorted(len(made) for made in shards) == [1, 1, 2]  # at least one, lest there be one without parameters
 
 
 def test_what_is_left_to_a_shard_that_does_not_find_it(project: Project) -> None:

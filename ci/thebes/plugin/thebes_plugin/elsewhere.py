@@ -12,7 +12,7 @@ import pytest
 
 from .arguments import named_files
 from .shard import Shard
-from .split import file_key, homes
+from .split import Cut, homes
 
 
 class Elsewhere:
@@ -27,12 +27,11 @@ class Elsewhere:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> list[pytest.Item] | None:
-        file = file_key(collector.nodeid)
-        if file not in self._shard.cuts or collector.path in self._named:
+        file, _, inside = collector.nodeid.partition("::")
+        if (cut := self._cut(file, collector)) is None:
             return None
-        inside = collector.nodeid.removeprefix(file).removeprefix("::")
         full = f"{inside}::{name}" if inside else name
-        home = self._shard.cuts[file].home(full)
+        home = cut.home(full)
         if home is None or not _is_test(collector, name, obj):
             return None
         if home == self._shard.ranks[file]:
@@ -45,19 +44,22 @@ class Elsewhere:
     def pytest_generate_tests(self, metafunc: Any) -> Generator[None]:
         yield
         file, _, name = metafunc.definition.nodeid.partition("::")
+        cut = self._cut(file, metafunc.definition)
         calls = getattr(metafunc, "_calls", None)  # pytest has no public name for them; without, all are made
-        if not calls or file not in self._shard.cuts or not self._shard.cuts[file].is_split(name):
+        if cut is None or not calls or not cut.is_split(name) or not all(call.id for call in calls):
             return
-        own, others = [], []
-        for call in calls:
-            test = f"{name}[{call.id}]"
-            if self._shard.runs(file, test):
-                own.append(call)
-            else:
-                others.append(test)
-        if own:  # without any, pytest would make a test without parameters
-            self._unmade.setdefault(file, []).extend(others)
-            metafunc._calls = own  # noqa: SLF001
+        tests = {f"{name}[{call.id}]": call for call in calls}
+        if len(tests) < len(calls):  # ids that are not unique can't be told apart
+            return
+        own = [test for test in tests if self._shard.runs(file, test)]
+        made = {test: tests[test] for test in own or [next(iter(tests))]}  # without any, there would be one without id
+        self._unmade.setdefault(file, []).extend(test for test in tests if test not in made)
+        metafunc._calls = [*made.values()]  # noqa: SLF001
+
+    def _cut(self, file: str, node: Any) -> Cut | None:
+        """How the file is shared out; None: it is not, or pytest looks for single tests in it."""
+        cut = self._shard.cuts.get(file)
+        return None if cut is None or node.path in self._named else cut
 
     def unmade(self, file: str) -> list[str]:
         """Tests that are there, and that this shard did not make."""
