@@ -1,8 +1,10 @@
 """Tests that crash, hang or never let go: each costs itself and nothing else, and is named with its cause."""
 
+import os
 import re
 import shutil
 import sys
+from collections import Counter
 
 import pytest
 
@@ -203,6 +205,45 @@ def test_a_worker_that_dies_between_two_tests(project: Project) -> None:
     told = [text for (text,) in project.query("SELECT text FROM problem WHERE code = 'worker-crashed'")]
     assert len(told) == 2
     assert all(text.endswith("died between two tests: the process ended with exit code 7") for text in told)
+
+
+def test_a_worker_that_dies_before_xdist_knows(project: Project) -> None:
+    """Then xdist sends it further tests, as it does when two workers die at the same time. Here a child of the worker
+    keeps the pipe open that would tell, until the controller has sent more, which it does after test_3."""
+    project.write(
+        {
+            "conftest.py": """
+            import os, pathlib, threading
+            met, over = pathlib.Path("met"), pathlib.Path("over")
+            def pytest_runtest_logreport(report):
+                if report.when == "teardown" and report.nodeid.endswith("test_3") and hasattr(report, "node"):
+                    met.read_text()
+                    report.node.gateway._io.popen.kill()
+                    report.node.gateway._io.popen.wait()
+            def pytest_runtest_logstart(nodeid):
+                if nodeid.endswith("test_4") and "PYTEST_XDIST_WORKER" not in os.environ:
+                    over.write_text("")
+            def pytest_runtest_call(item):
+                if item.name == "test_4":
+                    plugins = item.config.pluginmanager.get_plugins()
+                    worker = next(found for found in plugins if type(found).__name__ == "WorkerInteractor")
+                    if not os.fork():
+                        os.close(worker.channel.gateway._io.infile.fileno())
+                        over.read_text()
+                        os._exit(0)
+                    met.write_text("")
+                    threading.Event().wait()
+            """,
+            "tests/test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(40)),
+        }
+    )
+    os.mkfifo(project.root / "met")
+    os.mkfifo(project.root / "over")
+    assert project.run("--shards", "1", "--", "-p", "no:randomly", "-n", "1", "--dist", "load").exit == 1
+    outcomes = project.outcomes()
+    assert outcomes.pop("tests/test_a.py::test_4") == "crashed"
+    assert Counter(outcomes.values()) == {"passed": 39}
+    assert set(project.reasons()) == {"test-crashed", "worker-crashed"}
 
 
 def test_a_crash_counts_for_maxfail(project: Project) -> None:

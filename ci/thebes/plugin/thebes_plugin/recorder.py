@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import Any
@@ -21,13 +22,25 @@ PHASES = ("setup", "call", "teardown")
 
 
 class Running:
-    """In the controller of xdist: tests that a worker began and that have not ended."""
+    """In the controller of xdist: `tests` that a worker began and that have not ended."""
 
     def __init__(self) -> None:
         self.tests: set[str] = set()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.tests.add(nodeid)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        """Where two workers die at the same time, xdist gives the second what the first has left, before it hears of
+        its death too, and would itself end of that. Of a dead worker it takes everything back."""
+        send = node.sendcommand
+
+        def send_if_alive(name: str, **arguments: object) -> None:
+            with suppress(OSError):
+                send(name, **arguments)
+
+        node.sendcommand = send_if_alive
 
 
 class Attempt:
