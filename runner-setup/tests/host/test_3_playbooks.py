@@ -102,14 +102,26 @@ def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github
     assert second["conclusion"] == "success", second["log"]
 
 
-def test_controller_keeps_the_credentials_of_an_enterprise(host: Host, github: GitHub) -> None:
-    """One one-time configuration for one job; nothing on the host could mint another."""
+def test_controller_keeps_the_credentials_of_an_enterprise(
+    host: Host, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One one-time configuration for one job; nothing on the host could mint another. The token is in a vault."""
+    (tmp_path / "password").write_text("open sesame")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
+    token = tmp_path / "token"
+    subprocess.run(
+        ["ansible-vault", "encrypt", "--output", str(token), os.environ["FILES"] + "/token"], check=True
+    )
+    (tmp_path / "wrong").write_text("ghp_wrong")
     # The name github.test is known on the machine only.
     settings = {
         "runner_instances": ["a"], "runner_auth_location": "controller", "runner_url": github.url,
-        "runner_scope": "enterprise", "runner_target": "big", "runner_auth": "token",
+        "runner_scope": "enterprise", "runner_target": "big", "runner_auth": "token", "runner_token_file": str(token),
     }  # fmt: skip
     extra = ["-e", json.dumps(settings), "--tags", "runner"]
+    refused = play("site.yml", *extra, "-e", f"runner_token_file={tmp_path}/wrong", check=False).stdout
+    assert "answered 401" in refused
+    assert "ghp_wrong" not in refused
     play("site.yml", *extra)
     assert host.run("ls /etc/thebes-runner/secrets") == ""
     wait_ready(github, "a")

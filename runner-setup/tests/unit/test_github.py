@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fake_github import Fault, FakeGitHub
@@ -46,6 +47,18 @@ def test_a_personal_token_works_too(fake: FakeGitHub, github_settings: Settings)
     client = github.Client(github_settings(auth="token", scope="repository", target="acme/product"))
     client.mint("h-a-1", ("x",), client.group_id())
     assert [r.scope for r in fake.runners.values()] == ["repos/acme/product"]
+
+
+def test_a_controllers_key_or_token_needs_no_file(
+    fake: FakeGitHub, github_settings: Settings, app_key: Path
+) -> None:
+    nowhere = {"key_file": "/nowhere", "token_file": "/nowhere"}
+    for auth, secret in (("app", app_key.read_text()), ("token", "ghp_secret\n")):
+        client = github.Client(github_settings(auth=auth, **nowhere), secret)
+        client.mint(f"h-{auth}-1", ("x",), client.group_id())
+    assert sorted(r.name for r in fake.runners.values()) == ["h-app-1", "h-token-1"]
+    with pytest.raises(SettingsError, match="runner_app_key_file can't sign"):
+        github.Client(github_settings(), "hello").token()
 
 
 def test_enterprise_scope(fake: FakeGitHub, github_settings: Settings) -> None:

@@ -65,7 +65,7 @@ def test_commands_by_hand_use_the_proxy_of_the_units(tmp_path: Path) -> None:
 
 
 def test_a_controller_asks_for_runners_by_name(
-    fake: FakeGitHub, github_settings: Callable[..., GitHub]
+    fake: FakeGitHub, github_settings: Callable[..., GitHub], app_key: Path
 ) -> None:
     """A host without credentials can't ask whether GitHub sees its runners."""
     seen = fake.add("orgs/acme", "h-a-1", [], 1, True)
@@ -73,7 +73,7 @@ def test_a_controller_asks_for_runners_by_name(
     program = Path(settings.__file__).parents[1] / "thebes-runner"
     done = subprocess.run(
         [program, "online", "h-a-1", "h-b-2"], capture_output=True, text=True, check=False,
-        input=json.dumps(dataclasses.asdict(github_settings())),
+        input=json.dumps({"github": dataclasses.asdict(github_settings()), "secret": app_key.read_text()}),
     )  # fmt: skip
     assert done.stdout == "h-a-1: online\nh-b-2: not registered\n"
     assert done.returncode == 1

@@ -57,11 +57,16 @@ def health_command(_: argparse.Namespace) -> int:
     return 0
 
 
+def controllers_client() -> github.Client:
+    given = settings.controller(sys.stdin.read())
+    return github.Client(given.github, given.secret)
+
+
 def online_command(arguments: argparse.Namespace) -> int:
     """Whether GitHub lists runners as online, asked by the smoke test: those of this host; on a controller,
     which has the credentials instead of the host, those named (settings on standard input)."""
     if names := list(arguments.names):
-        client = github.Client(settings.build(settings.GitHub, json.load(sys.stdin), "standard input"))
+        client = controllers_client()
     else:
         runner = settings.runner()
         client = github.Client(runner.github)
@@ -103,7 +108,7 @@ def firewall_command(arguments: argparse.Namespace) -> int:
 
 def mint_command(arguments: argparse.Namespace) -> int:
     """On a controller: register one runner, print its one-time configuration as JSON."""
-    client = github.Client(settings.build(settings.GitHub, json.load(sys.stdin), "standard input"))
+    client = controllers_client()
     name = supervise.runner_name(arguments.prefix, arguments.instance)
     labels = tuple(arguments.labels.split(","))
     if not client.github.allow_public and client.serves_public_repositories():

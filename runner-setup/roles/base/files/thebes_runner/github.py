@@ -1,15 +1,17 @@
 """The few calls of the GitHub REST API that a runner host needs.
 
 The App's token is signed with the `openssl` command: it is on every Debian and Ubuntu host, so no
-further package is needed, and the private key never enters this process.
+further package is needed, and a host's private key never enters this process.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -64,19 +66,33 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def sign_rs256(message: bytes, key_file: str) -> bytes:
+@contextlib.contextmanager
+def as_file(text: str) -> Iterator[int]:
+    """A descriptor from which another program reads `text`, which is in no file and no process list."""
+    reading, writing = os.pipe()
+    try:
+        with open(writing, "w", encoding="utf-8") as pipe:
+            pipe.write(text)  # a key is far smaller than what a pipe holds
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def sign_rs256(message: bytes, key_file: str, descriptors: tuple[int, ...] = ()) -> bytes:
     done = subprocess.run(
         ["openssl", "dgst", "-sha256", "-sign", key_file],
         input=message,
         capture_output=True,
         check=False,
+        pass_fds=descriptors,
     )
     if done.returncode != 0:
-        raise SettingsError(f"{key_file} can't sign: expected the App's RSA private key in PEM")
+        where = "runner_app_key_file" if descriptors else key_file
+        raise SettingsError(f"{where} can't sign: expected the App's RSA private key in PEM")
     return done.stdout
 
 
-def app_jwt(app_id: str, key_file: str, now: float) -> str:
+def app_jwt(app_id: str, sign: Callable[[bytes], bytes], now: float) -> str:
     """The App's own token (RS256), valid for nine minutes."""
     claims = {
         "iat": int(now) - JWT_BACKDATE_SECONDS,
@@ -85,7 +101,7 @@ def app_jwt(app_id: str, key_file: str, now: float) -> str:
     }
     header = {"alg": "RS256", "typ": "JWT"}
     message = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
-    return f"{message}.{base64url(sign_rs256(message.encode(), key_file))}"
+    return f"{message}.{base64url(sign(message.encode()))}"
 
 
 def retry_after(headers: Any, now: float) -> float | None:
@@ -109,10 +125,11 @@ def backoff(failures: int, first: float, longest: float, asked: float | None, ji
 
 
 class Client:
-    """Calls with the host's own credentials; `token` overrides them (used on a controller)."""
+    """Calls with the host's own credentials, or with `secret`: a controller's key or token itself."""
 
-    def __init__(self, github: GitHub, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, github: GitHub, secret: str = "", clock: Callable[[], float] = time.time) -> None:
         self.github = github
+        self.secret = secret
         self.root = api_root(github.url)
         self.clock = clock
         self._token = ""
@@ -122,7 +139,7 @@ class Client:
 
     def token(self) -> str:
         if self.github.auth == "token":
-            return Path(self.github.token_file).read_text(encoding="ascii").strip()
+            return (self.secret or Path(self.github.token_file).read_text(encoding="ascii")).strip()
         if self.github.auth == "app":
             if self.clock() > self._expires - TOKEN_MARGIN_SECONDS:
                 self._token, self._expires = self._installation_token()
@@ -133,11 +150,17 @@ class Client:
         )
 
     def _installation_token(self) -> tuple[str, float]:
-        jwt = app_jwt(self.github.app_id, self.github.key_file, self.clock())
+        jwt = app_jwt(self.github.app_id, self._sign, self.clock())
         installation = self.github.installation_id or self._find_installation(jwt)
         answer = self._send("POST", f"/app/installations/{installation}/access_tokens", {}, f"Bearer {jwt}")
         expires = datetime.datetime.fromisoformat(answer["expires_at"].replace("Z", "+00:00"))
         return str(answer["token"]), expires.timestamp()
+
+    def _sign(self, message: bytes) -> bytes:
+        if not self.secret:
+            return sign_rs256(message, self.github.key_file)
+        with as_file(self.secret) as descriptor:
+            return sign_rs256(message, f"/dev/fd/{descriptor}", (descriptor,))
 
     def _find_installation(self, jwt: str) -> str:
         owner = self.github.target.partition("/")[0].lower()

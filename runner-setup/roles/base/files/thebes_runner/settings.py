@@ -42,6 +42,14 @@ class GitHub:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Controller:
+    """What a controller that keeps the credentials is given on its standard input."""
+
+    github: GitHub
+    secret: str  # the App's private key, or the token, itself: its file may be a vault
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Instance:
     """One runner of the host: its own user, directory, Docker daemon and slice."""
 
@@ -194,6 +202,12 @@ def runner(path: Path | None = None) -> Runner:
         build(Instance, value, f"{where}: instances") for value in values.get("instances", ())
     )
     return build(Runner, values, str(where))
+
+
+def controller(text: str) -> Controller:
+    where = "standard input"
+    value = build(Controller, json.loads(text), where)
+    return dataclasses.replace(value, github=build(GitHub, value.github, f"{where}: github"))
 
 
 def watchdog(path: Path | None = None) -> Watchdog:
