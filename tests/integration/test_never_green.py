@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -300,11 +299,12 @@ def test_disk_full_while_recording(project: Project) -> None:
 # ------------------------------------------------------------------------------------------------ selection
 
 
-def plan_by_hand(project: Project, file: str, pieces: list[list[str]]) -> None:
+def plan_by_hand(project: Project, file: str, pieces: list[list[str]], *more: str) -> None:
     """A plan that cuts `file` into the given pieces, made from durations."""
     durations = {f"{file}::{test}": 10.0 for piece in pieces for test in piece}
     project.write({"durations.json": json.dumps(durations)})
-    done = project.thebes("plan", "--shards", str(len(pieces)), "--durations", "durations.json", "--out", "plan.json")
+    options = ["--shards", str(len(pieces)), "--durations", "durations.json", "--out", "plan.json", *more]
+    done = project.thebes("plan", *options)
     assert done.exit == 0, done.stderr
 
 
@@ -332,77 +332,115 @@ def test_ids_that_differ_between_processes(project: Project) -> None:
     )
 
 
-CUT = """
-import os, pytest
-if os.environ.get("HIDDEN") != "test_x":
-    @pytest.mark.parametrize("n", range(3))
-    def test_x(n): pass
+PARAMETERS = """
+import pytest
+@pytest.mark.parametrize("n", range(3){})
+def test_x(n): pass
 class TestY:
     def test_y(self): pass
     def test_new(self): pass
-def test_elsewhere(): pass
 """
+TELLS = "def pytest_deselected(items):\n    for item in items: print('not mine', item.nodeid)\n"
 
 
-def collected(project: Project) -> list[dict[str, Any]]:
-    """What the shards' records say of the file that is cut, in their order."""
-    records = sorted(project.root.glob("artifacts/*/record.jsonl"))
-    lines = [json.loads(line) for record in records for line in record.read_text("utf-8").splitlines()]
-    return [line for line in lines if line["kind"] == "collected"]
-
-
-def test_what_is_another_shards_is_not_even_collected(project: Project) -> None:
-    project.write({"tests/test_a.py": CUT})
-    plan_by_hand(project, "tests/test_a.py", [["test_x[0]", "test_x[1]"], ["TestY::test_y", "TestY::test_gone"]])
-    assert run_shards(project, 2) == [0, 0]
-    assert merge_and_judge(project) == 0
-    assert {*project.outcomes()} == {
-        f"tests/test_a.py::{test}"
-        for test in ("test_x[0]", "test_x[1]", "test_x[2]", "TestY::test_y", "TestY::test_new", "test_elsewhere")
-    }
-    assert sorted((line["left"], line["ids"]) for line in collected(project)) == [
-        (["TestY"], ["test_x[0]", "test_x[1]", "test_x[2]", "test_elsewhere"]),
-        (["test_x"], ["TestY::test_y", "TestY::test_new", "test_elsewhere"]),
-    ]
-
-
-def test_parameters_of_another_shard_are_known_and_not_made(project: Project) -> None:
-    made = "def pytest_itemcollected(item): print('made', item.nodeid)\n"
-    project.write({"tests/test_a.py": CUT, "conftest.py": made})
+@pytest.mark.parametrize(
+    ("scope", "watching", "made"),
+    [
+        ("", "", [1, 2, 2]),  # its own, and a new one
+        (", scope='module'", "", [3, 3, 3]),
+        ("", "def pytest_collection_modifyitems(items): pass\n", [3, 3, 3]),
+    ],
+)
+def test_parameters_of_another_shard_are_known_and_not_made(
+    project: Project, scope: str, watching: str, made: list[int]
+) -> None:
+    project.write({"tests/test_a.py": PARAMETERS.format(scope), "conftest.py": TELLS + watching})
     plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["test_x[1]", "test_x[gone]"], ["TestY::test_y"]])
     assert run_shards(project, 3) == [0, 0, 0]
     assert merge_and_judge(project) == 0
-    assert len(project.outcomes()) == 6
+    assert len(project.outcomes()) == 5
     ids = [f"test_x[{n}]" for n in range(3)]
-    assert all({*ids} <= {*line["ids"]} for line in collected(project))
-    outputs = [path.read_text("utf-8") for path in project.root.glob("artifacts/*/output.log")]
-    shards = [[test for test in ids if f"made tests/test_a.py::{test}" in output] for output in outputs]
-    assert sorted(len(made) for made in shards) == [1, 1, 2]  # at least one, lest there be one without parameters
+    found = []
+    for artifact in project.root.glob("artifacts/*"):
+        lines = [json.loads(line) for line in (artifact / "record.jsonl").read_bytes().splitlines()]
+        (collected,) = [line for line in lines if line["kind"] == "collected"]
+        assert {*ids} <= {*collected["ids"]}
+        mine = {collected["ids"][position] for position in collected["own"]}
+        output = (artifact / "output.log").read_text("utf-8")
+        found.append(len([test for test in ids if test in mine or f"not mine tests/test_a.py::{test}" in output]))
+    assert sorted(found) == made
 
 
-def test_what_is_left_to_a_shard_that_does_not_find_it(project: Project) -> None:
-    """No shard would run it, and none of those that did would say so."""
-    project.write({"tests/test_a.py": CUT})
-    plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["TestY::test_y"]])
-    plan = json.loads((project.root / "plan.json").read_bytes())
-    has = next(task["index"] for task in plan["tasks"] if "test_x" in str(task["pieces"]))
-    for index in (1, 2):
-        hidden = {"HIDDEN": "test_x" if index == has else ""}
-        task = project.thebes("task", "--plan", "plan.json", f"{index}/2", "--out", "artifacts", env=hidden)
-        assert task.exit == 0, task.stderr
-    assert merge_and_judge(project) == 3
-    assert invalid(project, "ids-unstable")[0].startswith(
-        "tests/test_a.py: 1 tests are not the same in all its shards (tests/test_a.py::test_x)"
-    )
+COUNTED = """
+import itertools
+counter = itertools.count()
+def pytest_generate_tests(metafunc): metafunc.parametrize("n", [next(counter), next(counter)])
+def test_x(n): assert n < 2
+def test_y(n): assert n < 2
+"""
+PARTNERS = """
+def pytest_collection_modifyitems(items):
+    names = {item.name.partition("[")[0] for item in items}
+    items[:] = [item for item in items if item.name.partition("_slow")[0] in names]
+"""
+TWICE = """
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector, name):
+    found = yield
+    if name == "test_x":
+        found = [*found, *(pytest.Function.from_parent(collector, name="again", callobj=i.obj) for i in found)]
+    return found
+"""
+LAZY = """
+class Lazy:
+    def __init__(self, calls): self.calls = calls
+    def __iter__(self): return iter(self.calls)
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc):
+    yield
+    if metafunc._calls:
+        metafunc._calls = Lazy(metafunc._calls)
+"""
 
 
-def test_what_has_no_tests_any_more_is_missed_by_nobody(project: Project) -> None:
-    project.write({"tests/test_a.py": CUT})
-    plan_by_hand(project, "tests/test_a.py", [["test_x[0]"], ["TestY::test_y"]])
-    project.write({"tests/test_a.py": "class TestY: pass\ndef test_x(): pass\n"})
+@pytest.mark.parametrize(
+    ("files", "pieces", "arguments"),
+    [
+        ({"tests/test_a.py": COUNTED}, [["test_x[0]", "test_x[1]"], ["test_y[2]", "test_y[3]"]], []),
+        (
+            {
+                "conftest.py": PARTNERS,
+                "tests/test_a.py": "import pytest\n@pytest.mark.parametrize('n', range(2))\ndef test_x(n): pass\n"
+                "@pytest.mark.parametrize('n', range(2))\ndef test_x_slow(n): assert n\n",
+            },
+            [["test_x[0]", "test_x[1]"], ["test_x_slow[0]", "test_x_slow[1]"]],
+            [],
+        ),
+        (
+            {"conftest.py": TWICE, "tests/test_a.py": "def test_x(): pass\ndef test_y(): assert 0\n"},
+            [["test_x"], ["again", "test_y"]],
+            [],
+        ),
+        ({"conftest.py": LAZY, "tests/test_a.py": PARAMETERS.format("")}, [["test_x[0]"], ["test_x[1]"]], []),
+        (
+            {"tests/__init__.py": "", "tests/test_a.py": PARAMETERS.format("")},
+            [["test_x[0]", "test_x[1]"], ["test_x[2]"]],
+            ["--pyargs", "tests.test_a::test_x"],
+        ),
+    ],
+    ids=["generated one after the other", "seen by a hook", "made by a hook", "lazy", "named as a module"],
+)
+def test_a_cut_file_has_the_outcomes_of_the_plain_run(
+    project: Project, files: dict[str, str], pieces: list[list[str]], arguments: list[str]
+) -> None:
+    project.write(files)
+    plain = project.plain(*arguments)
+    plan_by_hand(project, "tests/test_a.py", pieces, "--", *arguments)
     run_shards(project, 2)
-    assert merge_and_judge(project) == 0
-    assert sorted(line.get("empty", []) for line in collected(project)) == [[], ["TestY"]]
+    assert merge_and_judge(project) == int("failed" in plain.values())
+    assert project.outcomes() == plain
 
 
 def test_a_file_that_fails_to_import_in_one_shard_only(project: Project) -> None:

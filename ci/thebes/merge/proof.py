@@ -7,11 +7,9 @@ problem with a name.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from thebes.model import Closing, Collected, Crash, Finish, Plan, Task, TaskKind
-from thebes.plugin.thebes_plugin.split import homes
 
 from .records import RED, Facts
 
@@ -281,10 +279,9 @@ def prove_suite(plan: Plan, suite: str, collected: Mapping[str, Files]) -> Itera
 
 def _cut_problems(file: str, lines: Sequence[Collected], holders: int) -> Iterable[Problem]:
     """`lines`: what each holder collected; `holders`: how many there should be."""
-    expected: Counter[str] = Counter()
-    for line in lines:
-        expected |= Counter(line.ids)
-    differing = sorted(_differing(lines, expected.keys(), complete=len(lines) == holders))
+    expected = Counter(lines[0].ids)
+    first = expected.keys()
+    differing = sorted({test for line in lines for test in first ^ set(line.ids)})
     if differing:
         names = ", ".join(f"{file}::{test}" for test in differing[:3])
         text = f"{len(differing)} tests are not the same in all its shards ({names}); it can't be cut"
@@ -293,21 +290,6 @@ def _cut_problems(file: str, lines: Sequence[Collected], holders: int) -> Iterab
     if len(lines) < holders:
         return  # a holder's record is missing, which is named elsewhere
     owners = Counter(line.ids[i] for line in lines for i in line.own or () if 0 <= i < len(line.ids))
-    for test in sorted(expected):
+    for test in sorted(first):
         if owners[test] != expected[test]:
             yield Problem("test-unowned", None, f"{file}::{test}", f"{owners[test]} shards took it for theirs")
-
-
-def _differing(lines: Sequence[Collected], every: AbstractSet[str], *, complete: bool) -> set[str]:
-    """Tests that a holder did not collect and did not leave to another, either; names that were left and that nobody
-    knows anything of, if all holders' lines are here."""
-    leaving = any(line.left for line in lines)
-    above = {test: homes(test) for test in every} if leaving else {}
-    differing: set[str] = set()
-    for line in lines:
-        left = frozenset(line.left)
-        differing |= {test for test in every - set(line.ids) if left.isdisjoint(above.get(test, ()))}
-    if complete and leaving:
-        there = {name for names in above.values() for name in names}.union(*(line.empty for line in lines))
-        differing |= {name for line in lines for name in line.left if name not in there}
-    return differing

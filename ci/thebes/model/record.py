@@ -87,8 +87,7 @@ class Collected(Line, frozen=True, tag="collected", kw_only=True):
     """A file of this shard was collected. `ids` are all its tests without the file's key, before deselection;
     `own` are the positions of those this shard runs (null: all); `seconds` is the time of import and collection;
     `groups`: position → what the test shares a shard with, for those that have an `xdist_group` or a marker that
-    the configuration keeps together. `left`: functions and classes left to the shard that has all their known tests;
-    `empty`: those that this shard has all known tests of, and that turn out to have none."""
+    the configuration keeps together."""
 
     file: str
     ids: tuple[str, ...]
@@ -96,8 +95,6 @@ class Collected(Line, frozen=True, tag="collected", kw_only=True):
     seconds: float = 0.0
     worker: str = ""
     groups: dict[int, str] = {}
-    left: tuple[str, ...] = ()
-    empty: tuple[str, ...] = ()
 
 
 class Deselected(Line, frozen=True, tag="deselected", kw_only=True):

@@ -5,7 +5,7 @@ start_fake_github() {
   local files=$CACHE/files
   rm -rf "$files"
   mkdir -p "$files/public"
-  openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj "/CN=Thebes test CA" -keyout "$files/ca.key" \
+  openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj "/CN=Thebes test CA" -addext keyUsage=critical,keyCertSign -keyout "$files/ca.key" \
     -out "$files/ca.crt" 2>"$CACHE/openssl.log"
   openssl req -newkey rsa:2048 -nodes -subj "/CN=github.test" -keyout "$files/server.key" -out "$files/server.csr" 2>>"$CACHE/openssl.log"
   printf 'subjectAltName=DNS:github.test,IP:%s\nbasicConstraints=CA:FALSE\n' $GATEWAY >"$files/server.ext"

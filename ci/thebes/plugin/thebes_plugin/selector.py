@@ -7,12 +7,12 @@ from time import perf_counter, time
 import pytest
 
 from .arguments import named_files
-from .elsewhere import Elsewhere
 from .groups import Groups
 from .positional import positional_hooks
 from .record import RECORD_FAILED, Record, RecordError
 from .shard import Shard
 from .split import file_key
+from .unmade import Unmade
 
 
 class Selector:
@@ -32,9 +32,9 @@ class Selector:
         self._before: list[tuple[pytest.Item, str]] = []
         self._later: frozenset[str] = frozenset()
         self._groups = Groups(shard.markers)
-        self._other = Elsewhere(config, shard)
+        self._unmade = Unmade(config, shard)
         if shard.cuts:
-            config.pluginmanager.register(self._other, "thebes-elsewhere")
+            config.pluginmanager.register(self._unmade, "thebes-unmade")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -142,7 +142,7 @@ class Selector:
                 groups.setdefault(file, {})[len(ids)] = group
             ids.append(test)
         for file, made in tests.items():
-            ids = [*made, *self._other.unmade(file)]
+            ids = [*made, *self._unmade.of(file)]
             record.put(
                 "collected",
                 file=file,
@@ -151,7 +151,6 @@ class Selector:
                 seconds=round(self._seconds.get(file, 0.0), 6),
                 worker=self.worker,
                 **({"groups": groups[file]} if file in groups else {}),
-                **self._other.told(file, ids),
             )
         left = {id(item) for item in selected}
         gone = [nodeid for item, nodeid in before if id(item) not in left and self._is_mine(nodeid)]

@@ -83,6 +83,11 @@ class Shard:
         cut = self.cuts.get(file)
         return cut is None or cut.owner(test) == self.ranks[file]
 
+    def leaves(self, file: str, test: str) -> bool:
+        """Is `test`, of a cut file, planned for another shard, and nothing needed of it here?"""
+        cut = self.cuts[file]
+        return not cut.grouped and cut.planned(test) not in {None, self.ranks[file]}
+
     @property
     def narrows(self) -> bool:
         """Is any test of its files not for this session?"""

@@ -51,15 +51,14 @@ def markers_of_speeds(declared: Collection[str]) -> list[str]:
 
 class Cut:
     """A file that several shards hold pieces of. `pieces[k]` are the known tests of the k-th holder.
-    `whole_classes`: a class that nobody knew stays in one piece, too. `grouped`: tests follow groups, so that none of
-    them can be left to others unseen."""
+    `whole_classes`: a class that nobody knew stays in one piece, too. `grouped`: the plan knew of groups."""
 
     def __init__(
         self, file: str, pieces: Sequence[Sequence[str]], *, whole_classes: bool = False, grouped: bool = False
     ) -> None:
         self.file = file
         self.holders = len(pieces)
-        self._grouped = grouped
+        self.grouped = grouped
         self._unit = atom if whole_classes else family
         self._owner = {test: rank for rank, piece in enumerate(pieces) for test in piece}
         self._homes: dict[str, int | None] = {}
@@ -67,25 +66,19 @@ class Cut:
             for home in {*homes(test)}:
                 self._homes[home] = rank if self._homes.get(home, rank) == rank else None
 
-    def home(self, name: str) -> int | None:
-        """The rank of the holder of all tests of a function or a class, known or not; None: there may be several."""
-        return None if self._grouped else self._homes.get(name)
-
-    def is_split(self, function: str) -> bool:
-        """Is it known that several holders have tests of the function?"""
-        return not self._grouped and function in self._homes and self._homes[function] is None
+    def planned(self, test: str) -> int | None:
+        """The rank of the holder that the plan gives the test to; None: it did not know the test."""
+        return self._owner.get(test)
 
     def join(self, groups: Mapping[str, str]) -> None:
         """Let unknown tests go where their group is: `groups` are those of this file's tests that have one. Where the
-        plan knew of no group, not every holder sees all tests of functions and classes that it knew."""
+        plan knew of no group, not every holder sees the groups of the tests that it knew."""
         known: dict[str, int] = {}
-        for test in sorted(groups) if self._grouped else ():
+        for test in sorted(groups) if self.grouped else ():
             if test in self._owner:
                 known.setdefault(groups[test], self._owner[test])
         for test, group in groups.items():
-            whole, top = homes(test)
-            if self._grouped or (whole not in self._homes and self._homes.get(top) is None):
-                self._owner.setdefault(test, known.get(group, stable_hash(f"{self.file}@{group}", self.holders)))
+            self._owner.setdefault(test, known.get(group, stable_hash(f"{self.file}@{group}", self.holders)))
 
     def owner(self, test: str) -> int:
         """The rank of the holder that runs `test`: as planned; with its family, or its class, if that is all in one

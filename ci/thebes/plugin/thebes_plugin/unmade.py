@@ -1,0 +1,66 @@
+"""Spares making tests of a function with parameters that are known to be another shard's.
+
+The function's parameters are worked out in full all the same, so that every shard knows, and tells, all ids of a cut
+file; but a test is made of each that is the shard's own, or new. Making tests of thousands of parameters takes longer
+than running the shard's part of them.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from .shard import Shard
+
+# Hooks that see tests as they are made, or all of them. What they do with one may depend on another.
+SEEING = ("pytest_pycollect_makeitem", "pytest_itemcollected", "pytest_collection_modifyitems")
+# Packages whose hooks take each test by itself, or put tests into an order of their own.
+KNOWN = frozenset(
+    {
+        *("_pytest", __name__.partition(".")[0], "xdist", "_hypothesis_pytestplugin", "pytest_asyncio", "anyio"),
+        *("pytest_randomly", "pytest_django"),
+    }
+)
+
+
+class Unmade:
+    """What was not made of the files that the shard has pieces of."""
+
+    def __init__(self, config: pytest.Config, shard: Shard) -> None:
+        self._config = config
+        self._shard = shard
+        self._named = any("::" in str(argument) for argument in config.args)  # then pytest looks for single tests
+        self._tests: dict[str, list[str]] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_generate_tests(self, metafunc: Any) -> Generator[None]:
+        yield
+        file, _, name = metafunc.definition.nodeid.partition("::")
+        calls = getattr(metafunc, "_calls", None)  # pytest has no public name for them; without, all are made
+        if file not in self._shard.cuts or self._named or type(calls) is not list:
+            return
+        others = self._others(file, [f"{name}[{call.id}]" for call in calls])
+        if others and not any(map(_reorders, calls)) and not self._seen():
+            made = [call for call in calls if f"{name}[{call.id}]" not in others]
+            made = made or calls[:1]  # without any, there would be a test without parameters
+            metafunc._calls = made  # noqa: SLF001
+            self._tests.setdefault(file, []).extend(others - {f"{name}[{call.id}]" for call in made})
+
+    def _others(self, file: str, tests: list[str]) -> set[str]:
+        """Those of a function's tests that are planned for other shards; none, where ids are not unique."""
+        unique = {*tests}
+        return {test for test in unique if self._shard.leaves(file, test)} if len(unique) == len(tests) else set()
+
+    def _seen(self) -> bool:
+        """Does anybody look on who might miss a test?"""
+        hooks = (getattr(self._config.hook, name).get_hookimpls() for name in SEEING)
+        return any(hook.function.__module__.partition(".")[0] not in KNOWN for found in hooks for hook in found)
+
+    def of(self, file: str) -> list[str]:
+        """Tests that are there, and were not made."""
+        return self._tests.get(file, [])
+
+
+def _reorders(call: Any) -> bool:
+    """Does pytest put tests with the same parameter of wider scope together, by all that it makes?"""
+    return any(getattr(scope, "value", "") != "function" for scope in getattr(call, "_arg2scope", {}).values())
