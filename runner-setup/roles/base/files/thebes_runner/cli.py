@@ -31,6 +31,14 @@ def supervise_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def stopped_command(arguments: argparse.Namespace) -> int:
+    """After a supervisor's unit: one that SIGTERM ended before its program began has left its listener behind."""
+    if os.environ.get("EXIT_STATUS") == "TERM":  # systemd's word, systemd.exec(5)
+        runner = settings.runner()
+        supervise.Supervisor(runner, runner.instance(arguments.instance)).retire("stopped")
+    return 0
+
+
 def remove_command(arguments: argparse.Namespace) -> int:
     """End the instance's registration and everything that its user runs or owns."""
     runner = settings.runner()
@@ -144,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     verb("supervise", supervise_command, "run one instance, for ever").add_argument("instance")
+    verb("stopped", stopped_command, "end what a supervisor left behind").add_argument("instance")
     verb("remove", remove_command, "deregister and wipe one instance").add_argument("instance")
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
