@@ -32,7 +32,7 @@ def supervise_command(arguments: argparse.Namespace) -> int:
 
 
 def stopped_command(arguments: argparse.Namespace) -> int:
-    """After a supervisor's unit: one that SIGTERM ended before its program began has left its listener behind."""
+    """After a supervisor's unit: one that SIGTERM ended before its program began has left a listener."""
     if os.environ.get("EXIT_STATUS") == "TERM":  # systemd's word, systemd.exec(5)
         runner = settings.runner()
         supervise.Supervisor(runner, runner.instance(arguments.instance)).retire("stopped")
