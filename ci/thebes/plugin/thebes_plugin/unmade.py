@@ -6,6 +6,7 @@ than running the shard's part of them.
 """
 
 from collections.abc import Generator
+from itertools import compress
 from typing import Any
 
 import pytest
@@ -39,17 +40,14 @@ class Unmade:
         calls = getattr(metafunc, "_calls", None)  # pytest has no public name for them; without, all are made
         if file not in self._shard.cuts or self._named or type(calls) is not list:
             return
-        others = self._others(file, [f"{name}[{call.id}]" for call in calls])
-        if others and not any(map(_reorders, calls)) and not self._seen():
-            made = [call for call in calls if f"{name}[{call.id}]" not in others]
-            made = made or calls[:1]  # without any, there would be a test without parameters
-            metafunc._calls = made  # noqa: SLF001
-            self._tests.setdefault(file, []).extend(others - {f"{name}[{call.id}]" for call in made})
-
-    def _others(self, file: str, tests: list[str]) -> set[str]:
-        """Those of a function's tests that are planned for other shards; none, where ids are not unique."""
-        unique = {*tests}
-        return {test for test in unique if self._shard.leaves(file, test)} if len(unique) == len(tests) else set()
+        tests = [f"{name}[{call.id}]" for call in calls]
+        keep = [not self._shard.leaves(file, test) for test in tests]
+        unique = len({*tests}) == len(tests)  # others can't be told apart
+        if all(keep) or not unique or any(map(_reorders, calls)) or self._seen():
+            return
+        keep[0] |= not any(keep)  # without any, there would be a test without parameters
+        metafunc._calls = [*compress(calls, keep)]  # noqa: SLF001
+        self._tests.setdefault(file, []).extend(test for test, kept in zip(tests, keep, strict=True) if not kept)
 
     def _seen(self) -> bool:
         """Does anybody look on who might miss a test?"""
