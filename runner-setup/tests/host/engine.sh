@@ -5,6 +5,7 @@ set -euo pipefail
 CACHE=${CACHE:?folder for the engine and the image}
 # What the host runs: bookworm or trixie (Debian 12, 13), jammy or noble (Ubuntu 22.04, 24.04).
 SUITE=${SUITE:-bookworm}
+UBUNTU_MIRROR=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu}
 # A second run at the same time needs a bridge and a network of its own.
 BRIDGE=${BRIDGE:-thebes0}
 export GATEWAY=${GATEWAY:-10.213.0.1}
@@ -77,18 +78,31 @@ stop_left_over() {
   fi
 }
 
+# Ubuntu's keys, from its own package, as not every Debian has one.
+ubuntu_keys() {
+  local package=ubuntu-keyring_2023.11.28.1_all.deb
+  [ -f "$CACHE/ubuntu.gpg" ] && return
+  /usr/lib/apt/apt-helper download-file "$UBUNTU_MIRROR/pool/main/u/ubuntu-keyring/$package" "$CACHE/$package" \
+    SHA256:36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8 >"$CACHE/apt.log"
+  dpkg-deb --fsys-tarfile "$CACHE/$package" | tar --extract --to-stdout ./usr/share/keyrings/ubuntu-archive-keyring.gpg >"$CACHE/ubuntu.new"
+  mv "$CACHE/ubuntu.new" "$CACHE/ubuntu.gpg"
+}
+
 # How the Debian or Ubuntu of $SUITE is made from packages: `make_system TARGET PACKAGE,… [OPTION …]`,
 # with this machine's way to its mirror (proxies, certificates) and no setting that changes what is installed.
 make_system() {
-  local target=$1 include=$2 source settings=()
+  local target=$1 include=$2 source settings=() keys=() merged=(--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr)
   shift 2
   case $SUITE in
     bookworm | trixie)
       source="deb $(mirror_of Debian) $SUITE main"
       ;;
     jammy | noble)
-      install_packages ubuntu-keyring
-      source="deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] ${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu} $SUITE main universe"
+      ubuntu_keys
+      include+=,ubuntu-keyring
+      keys=(--keyring="$CACHE/ubuntu.gpg")
+      source="deb $UBUNTU_MIRROR $SUITE main universe"
+      [ "$SUITE" = jammy ] || merged=() # since 23.10 its packages bring the links themselves
       ;;
     *)
       echo "SUITE is '$SUITE', expected bookworm, trixie, jammy or noble" >&2
@@ -96,7 +110,7 @@ make_system() {
       ;;
   esac
   mapfile -t settings < <(grep -lE '^ *Acquire::(https?|Check)' /etc/apt/apt.conf.d/* 2>/dev/null)
-  mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --dpkgopt=force-unsafe-io \
+  mmdebstrap --variant=minbase "${merged[@]}" "${keys[@]}" --dpkgopt=force-unsafe-io \
     "${settings[@]/#/--aptopt=}" --include="$include" "$@" "$SUITE" "$target" "$source" 2>"$CACHE/system.log" ||
     { tail -5 "$CACHE/system.log" >&2; return 1; }
 }
@@ -113,7 +127,7 @@ build_image() {
   IMAGE=thebes-host:$SUITE
   export IMAGE
   [ -n "$(/usr/bin/docker images --quiet "$IMAGE")" ] && return
-  make_system "$CACHE/system.tar" ca-certificates,systemd,systemd-sysv,dbus,sudo,python3,python3-apt,iproute2,procps,cron
+  make_system "$CACHE/system.tar" apt,ca-certificates,systemd,systemd-sysv,dbus,sudo,python3,python3-apt,iproute2,procps,cron
   /usr/bin/docker import --change 'CMD ["/sbin/init"]' "$CACHE/system.tar" "$IMAGE" >"$CACHE/import.log"
   rm -f "$CACHE/system.tar"
 }
