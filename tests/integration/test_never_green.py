@@ -443,6 +443,40 @@ def test_a_cut_file_has_the_outcomes_of_the_plain_run(
     assert project.outcomes() == plain
 
 
+HIDDEN = """
+import os
+if os.environ.get("HIDDEN") != "test_x":
+    def test_x(): pass
+class TestY:
+    def test_y(self): pass
+"""
+
+
+def test_a_function_that_is_missing_in_the_shard_that_has_it(project: Project) -> None:
+    """No shard would run it."""
+    project.write({"tests/test_a.py": HIDDEN})
+    plan_by_hand(project, "tests/test_a.py", [["test_x"], ["TestY::test_y"]])
+    plan = json.loads((project.root / "plan.json").read_bytes())
+    has = next(task["index"] for task in plan["tasks"] if "test_x" in str(task["pieces"]))
+    for index in (1, 2):
+        hidden = {"HIDDEN": "test_x" if index == has else ""}
+        task = project.thebes("task", "--plan", "plan.json", f"{index}/2", "--out", "artifacts", env=hidden)
+        assert task.exit == 0, task.stderr
+    assert merge_and_judge(project) == 3
+    assert invalid(project, "ids-unstable")[0].startswith(
+        "tests/test_a.py: 1 tests are not the same in all its shards (tests/test_a.py::test_x)"
+    )
+
+
+def test_what_has_no_tests_any_more_is_missed_by_nobody(project: Project) -> None:
+    project.write({"tests/test_a.py": HIDDEN})
+    plan_by_hand(project, "tests/test_a.py", [["test_x"], ["TestY::test_y"]])
+    project.write({"tests/test_a.py": "class TestY: pass\ndef test_x(): pass\n"})
+    run_shards(project, 2)
+    assert merge_and_judge(project) == 0
+    assert project.outcomes() == {"tests/test_a.py::test_x": "passed"}
+
+
 def test_a_file_that_fails_to_import_in_one_shard_only(project: Project) -> None:
     project.write(
         {

@@ -6,7 +6,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thebes.plugin.thebes_plugin.split import Cut, atom, family, gate_of, stable_hash
+from thebes.plugin.thebes_plugin.split import Cut, atom, family, gate_of, homes, stable_hash
 
 names = st.text("ab_[]:.-x", min_size=1, max_size=8).filter(lambda name: name[0] not in "[:")
 tests = st.lists(names, min_size=1, max_size=2).map("::".join)
@@ -63,6 +63,17 @@ def test_the_longest_claim_wins() -> None:
     assert gate_of("tests/test_end.py", claims, "quality") == "integration"
     assert gate_of("src/test_a.py", claims, "quality") == "quality"
     assert gate_of("anything", {"contract": ["."]}, "unit") == "contract"
+
+
+@given(pieces)
+def test_what_is_new_goes_where_all_that_is_known_of_it_is(planned: list[list[str]]) -> None:
+    cut = Cut("a.py", planned)
+    known = {test: rank for rank, piece in enumerate(planned) for test in piece}
+    for name in {home for test in known for home in homes(test)}:
+        ranks = {rank for test, rank in known.items() if name in homes(test)}
+        for new in (f"{name}[quite new]", f"{name}::quite_new"):
+            if len(ranks) == 1 and new not in known and name in homes(new):
+                assert cut.owner(new) in ranks
 
 
 def test_an_unknown_test_follows_its_group() -> None:

@@ -33,7 +33,7 @@ class Selector:
         self._later: frozenset[str] = frozenset()
         self._groups = Groups(shard.markers)
         self._unmade = Unmade(config, shard)
-        if shard.cuts:
+        if shard.cuts and not self._named:  # single tests that are named pytest looks for by their ids
             config.pluginmanager.register(self._unmade, "thebes-unmade")
 
     @pytest.hookimpl(tryfirst=True)

@@ -30,7 +30,6 @@ class Unmade:
     def __init__(self, config: pytest.Config, shard: Shard) -> None:
         self._config = config
         self._shard = shard
-        self._named = any("::" in str(argument) for argument in config.args)  # then pytest looks for single tests
         self._tests: dict[str, list[str]] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -38,7 +37,7 @@ class Unmade:
         yield
         file, _, name = metafunc.definition.nodeid.partition("::")
         calls = getattr(metafunc, "_calls", None)  # pytest has no public name for them; without, all are made
-        if file not in self._shard.cuts or self._named or type(calls) is not list:
+        if file not in self._shard.cuts or type(calls) is not list:
             return
         tests = [f"{name}[{call.id}]" for call in calls]
         keep = [not self._shard.leaves(file, test) for test in tests]
@@ -46,7 +45,7 @@ class Unmade:
         if all(keep) or not unique or any(map(_reorders, calls)) or self._seen():
             return
         keep[0] |= not any(keep)  # without any, there would be a test without parameters
-        metafunc._calls = [*compress(calls, keep)]  # noqa: SLF001
+        metafunc._calls = [*compress(calls, keep)]  # noqa: SLF001  (read above: pytest has no public way)
         self._tests.setdefault(file, []).extend(test for test, kept in zip(tests, keep, strict=True) if not kept)
 
     def _seen(self) -> bool:
