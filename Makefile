@@ -48,8 +48,9 @@ test-memory: .venv/ready ## Have the kernel kill a worker for want of memory (ro
 	$(BIN)/python -m pytest -q tests/hosts/test_out_of_memory.py
 	@echo "test tier: memory"
 
-test-long: ## Provision a virtual machine under QEMU (root; half an hour)
+test-long: .venv/ready ## Provision a virtual machine under QEMU, and test-memory there (root; half an hour)
 	$(MAKE) --directory runner-setup test-long
+	runner-setup/tests/qemu/machine.sh $(CURDIR)/tools/memory_in_machine.sh
 	@echo "test tier: long"
 
 lint: .venv/ready ## Check format, lint rules and types

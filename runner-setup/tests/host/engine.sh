@@ -91,18 +91,22 @@ ubuntu_keys() {
 # How the Debian or Ubuntu of $SUITE is made from packages: `make_system TARGET PACKAGE,… [OPTION …]`,
 # with this machine's way to its mirror (proxies, certificates) and no setting that changes what is installed.
 make_system() {
-  local target=$1 include=$2 source settings=() keys=() merged=(--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr)
+  local target=$1 include=$2 sources settings=() keys=() merged=(--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr)
   shift 2
   case $SUITE in
     bookworm | trixie)
-      source="deb $(mirror_of Debian) $SUITE main"
+      sources=("deb $(mirror_of Debian) $SUITE main")
       ;;
     jammy | noble)
       ubuntu_keys
       include+=,ubuntu-keyring
       keys=(--keyring="$CACHE/ubuntu.gpg")
-      source="deb $UBUNTU_MIRROR $SUITE main universe"
-      [ "$SUITE" = jammy ] || merged=() # since 23.10 its packages bring the links themselves
+      sources=("deb $UBUNTU_MIRROR $SUITE main universe" "deb $UBUNTU_MIRROR $SUITE-updates main universe")
+      # Since 23.10 its packages bring the links of the merged /usr themselves; before, the hooks miss a package.
+      merged=()
+      # shellcheck disable=SC2016
+      [ "$SUITE" = noble ] || merged=(--setup-hook='for of in bin sbin lib lib32 lib64 libx32; do
+        mkdir -p "$1/usr/$of" && ln -s "usr/$of" "$1/$of"; done')
       ;;
     *)
       echo "SUITE is '$SUITE', expected bookworm, trixie, jammy or noble" >&2
@@ -111,7 +115,7 @@ make_system() {
   esac
   mapfile -t settings < <(grep -lE '^ *Acquire::(https?|Check)' /etc/apt/apt.conf.d/* 2>/dev/null)
   mmdebstrap --variant=minbase "${merged[@]}" "${keys[@]}" --dpkgopt=force-unsafe-io \
-    "${settings[@]/#/--aptopt=}" --include="$include" "$@" "$SUITE" "$target" "$source" 2>"$CACHE/system.log" ||
+    "${settings[@]/#/--aptopt=}" --include="$include" "$@" "$SUITE" "$target" "${sources[@]}" 2>"$CACHE/system.log" ||
     { tail -5 "$CACHE/system.log" >&2; return 1; }
 }
 

@@ -1,4 +1,7 @@
-"""What the kit needs of a Docker daemon, over its socket's HTTP interface (API 1.40, Docker 19.03).
+"""What the kit needs of a Docker daemon, over its socket's HTTP interface.
+
+No version of that interface is asked for, as newer daemons refuse older ones (Docker 29 what is before
+1.44): what is used here has been the same since 1.40 (Docker 19.03).
 
 No client program is started as root on a socket that a job can replace: the rootless socket lives
 in the job's own runtime directory, so answers are size-limited and every call has a time limit.
@@ -39,7 +42,7 @@ class Docker:
     def request(self, method: str, where: str, timeout: float = 60.0) -> Any:
         connection = UnixConnection(self.path, timeout)
         try:
-            connection.request(method, f"/v1.40{where}")
+            connection.request(method, where)
             answer = connection.getresponse()
             text = answer.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:

@@ -1,6 +1,7 @@
 #!/bin/bash
-# A whole virtual machine: own kernel, pure cgroup v2, all capabilities, SSH, an orderly restart.
-# Where there is no KVM it is emulated in software, which is slow.
+# Usage: machine.sh COMMAND … — runs it beside a whole virtual machine (own kernel, pure cgroup v2, all capabilities,
+# SSH, an orderly restart) and a fake GitHub. Where there is no KVM it is emulated in software, which is slow.
+# $HOST_SHELL is a root shell there that reads commands, $MACHINE_SSH runs one, $MACHINE its variables for Ansible.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export VENV=$PWD/.venv CACHE=${CACHE:-$PWD/.cache/qemu} GATEWAY=127.0.0.1
@@ -28,7 +29,7 @@ build_disk() {
   local root=$CACHE/root
   rm -rf "$root" "$CACHE"/id*
   ssh-keygen -q -t ed25519 -N '' -f "$CACHE/id"
-  make_system "$root" linux-image-amd64,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd
+  make_system "$root" linux-image-amd64,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv
   mkdir -p "$root/root/.ssh"
   cp "$CACHE/id.pub" "$root/root/.ssh/authorized_keys"
   chmod -R go= "$root/root/.ssh"
@@ -77,40 +78,28 @@ start_machine
 reachable
 echo "booted in $SECONDS s"
 
-cat >"$CACHE/hosts.yml" <<YAML
-all:
-  hosts:
-    thebes-vm:
-      ansible_host: 127.0.0.1
-      ansible_port: 2222
-      ansible_user: root
-      ansible_ssh_private_key_file: $CACHE/id
-      ansible_ssh_common_args: -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
-      base_ca_certificates: [$FILES/ca.crt]
-      runner_url: https://github.test:8443
-      runner_scope: organization
-      runner_target: acme
-      runner_group: builders
-      runner_app_id: "12345"
-      runner_app_key_file: $FILES/app.pem
-      runner_mirror: https://github.test:8443/_files
-      runner_sha256: {x64: $RUNNER_SHA256}
-      runner_name_prefix: thebes-host-
-      runner_instances: [a]
-      runner_memory_max: 1G
-      runner_cpu_quota: 100%
-      runner_disk_min_mib: 64
-      watchdog_interval_seconds: 1
-      docker_start_seconds: 180
-      observability_node_exporter: false
-      preflight_disk_min_mib: 1024
+# Variables of the machine, beside what a newcomer's inventory has: how to reach it, and GitHub's stand-in.
+export MACHINE=$CACHE/machine.yml
+cat >"$MACHINE" <<YAML
+ansible_port: 2222
+ansible_ssh_private_key_file: $CACHE/id
+ansible_ssh_common_args: -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
+base_ca_certificates: [$FILES/ca.crt]
+runner_url: https://github.test:8443
+runner_group: builders
+runner_mirror: https://github.test:8443/_files
+runner_sha256: {x64: $RUNNER_SHA256}
+runner_name_prefix: thebes-host-
+runner_memory_max: 1G
+runner_cpu_quota: 100%
+runner_disk_min_mib: 64
+watchdog_interval_seconds: 1
+docker_start_seconds: 180
+observability_node_exporter: false
+preflight_disk_min_mib: 1024
+preflight_memory_min_mib: 1024
 YAML
-export PATH=$VENV/bin:$PATH MOLECULE_INVENTORY_FILE=$CACHE/hosts.yml ANSIBLE_CONFIG=$PWD/ansible.cfg
-export HOST_SHELL="ssh ${SSH[*]} root@127.0.0.1 bash -s"
-for run in first second; do
-  SECONDS=0
-  ansible-playbook --inventory "$CACHE/hosts.yml" site.yml >"$CACHE/$run.log" || { tail -40 "$CACHE/$run.log"; exit 1; }
-  echo "$run run of site.yml: $SECONDS s, $(grep -o 'changed=[0-9]*' "$CACHE/$run.log")"
-done
-grep -q 'changed=0' "$CACHE/second.log" || { echo "the second run changed something" >&2; grep -A3 '^changed' "$CACHE/second.log"; exit 1; }
-PYTHONPATH=tests/host python -m pytest -v -s -p conftest tests/qemu
+export RUNNER_APP_KEY_FILE=$FILES/app.pem PATH=$VENV/bin:$PATH
+export MACHINE_SSH="ssh ${SSH[*]} root@127.0.0.1"
+export HOST_SHELL="$MACHINE_SSH bash -s"
+"$@"
