@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -236,55 +237,83 @@ def test_a_job_stays_within_its_memory(jobs: Jobs, host: Host, github: GitHub) -
     assert job["conclusion"] == "success"
 
 
+def test_containers_stay_within_the_memory_of_their_runner(jobs: Jobs) -> None:
+    job = jobs.run(
+        "! docker run --rm thebes-small dd if=/dev/zero of=/dev/null bs=1500M count=1",
+        "docker run --rm thebes-small dd if=/dev/zero of=/dev/null bs=500M count=1",
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
+# What a job tries, by itself and as a service of its user, which is not as confined. {own} and {other} are the two
+# runners of the host, {other_uid} is the user of the other.
+ATTEMPTS = (
+    # Root can do each of these, which shows that they failed for the right reason.
+    "cat /etc/thebes-runner/secrets/app.pem",
+    "cat /etc/thebes-runner/runner.json",
+    "cat /srv/thebes-runner/thebes-{other}/home/secret",
+    "ls /srv/thebes-runner/thebes-{other}",
+    "ls /run/user/{other_uid}",
+    "ls /run/user/{other_uid}/docker.sock",
+    "ls /var/lib/thebes-runner/{own}",
+    "ls /var/log/thebes-runner/{own}",
+    "cat /proc/{supervisor}/environ",
+    "nft list ruleset",
+    # Not to be tried by root.
+    "DOCKER_HOST=unix:///run/user/{other_uid}/docker.sock docker ps",
+    "DOCKER_HOST=unix:///run/docker.sock docker ps",
+    "sudo -n true",
+    "su -c true",
+    "kill -9 1",
+    "systemctl stop thebes-watchdog",
+    "systemctl stop thebes-runner@{own}",
+    "kill -9 {supervisor}",
+    "echo x > /etc/cron.d/x",
+    "echo x > /usr/local/bin/x",
+    "mount -t tmpfs x /mnt",
+    "echo '* * * * * true' | crontab -",
+)
+BY_ROOT = 10
+
+
 @pytest.mark.usefixtures("both")
 def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
-    """The claims of docs/runner-security.md about one instance against another and the host."""
-    host.run(
-        "echo secret > /srv/thebes-runner/thebes-b/home/secret; chmod 644 /srv/thebes-runner/thebes-b/home/secret"
-    )
-    other = host.uid("b")
-    supervisor = host.run("systemctl show thebes-runner@a -p MainPID --value")
+    """The claims of docs/runner-security.md about one instance against another, at work, and the host."""
+    neighbour = jobs.submit("cd; echo secret > secret; chmod 644 secret; echo is there; sleep 300")
+    other = instance_of(jobs.started(neighbour, "is there\n")["runner"])
+    own = {"a": "b", "b": "a"}[other]
+    supervisor = host.run(f"systemctl show thebes-runner@{own} -p MainPID --value")
     attempts = [
-        "cat /etc/thebes-runner/secrets/app.pem",
-        "cat /etc/thebes-runner/runner.json",
-        "cat /srv/thebes-runner/thebes-b/home/secret",
-        "ls /srv/thebes-runner/thebes-b",
-        f"ls /run/user/{other}",
-        f"DOCKER_HOST=unix:///run/user/{other}/docker.sock docker ps",
-        "ls /var/lib/thebes-runner/a",
-        "cat /var/log/thebes-runner/a/watchdog.log",
-        "sudo -n true",
-        "su -c true",
-        "DOCKER_HOST=unix:///run/docker.sock docker ps",
-        "kill -9 1",
-        "systemctl stop thebes-watchdog",
-        "systemctl stop thebes-runner@a",
-        f"cat /proc/{supervisor}/environ",
-        f"kill -9 {supervisor}",
-        "echo x > /etc/cron.d/x",
-        "echo x > /usr/local/bin/x",
-        "nft list ruleset",
-        "mount -t tmpfs x /mnt",
+        attempt.format(own=own, other=other, other_uid=host.uid(other), supervisor=supervisor)
+        for attempt in ATTEMPTS
     ]
-    host.run("systemctl stop thebes-runner@b")
-    try:
-        steps = [
-            f"if {attempt} >/dev/null 2>&1; then echo 'BROKE: {attempt.split()[0]} {i}'; exit 1; fi"
-            for i, attempt in enumerate(attempts)
-        ]
-        job = jobs.run(*steps, "id -Gn")
-    finally:
-        host.run("systemctl start thebes-runner@b")
+    for attempt in attempts[:BY_ROOT]:
+        assert host.code(attempt) == 0, attempt
+    service = "systemd-run --user --quiet --pipe --wait --collect"
+    job = jobs.run(
+        f"{service} true",
+        *(
+            f"if {start} bash -c {shlex.quote(attempt)} >/dev/null 2>&1 </dev/null; then"
+            f" echo 'BROKE' {shlex.quote(attempt)} {start}; exit 1; fi"
+            for attempt in attempts
+            for start in ("", service)
+        ),
+        "id -Gn",
+    )
     assert job["conclusion"] == "success", job["log"]
+    assert instance_of(job["runner"]) == own
     assert "docker" not in job["log"].splitlines()[-2].split()
-    # Each of these can be done by root, so the attempts failed for the right reason.
-    for attempt in attempts[:2]:
-        assert host.code(attempt) == 0
+    for attempt in attempts[:BY_ROOT]:
+        assert host.code(attempt) == 0, f"{attempt}: gone while the job tried it"
 
 
 def test_processes_of_others_are_invisible(jobs: Jobs) -> None:
+    alone = "test $(ps -e -o uid= | sort -u | wc -l) -eq 1 && ! pgrep -f '[t]hebes-runner watch'"
     job = jobs.run(
-        "ps -e -o uid= | sort -u; test $(ps -e -o uid= | sort -u | wc -l) -eq 1; ! pgrep -f '[t]hebes-runner watch'"
+        f"ps -e -o uid= | sort -u; {alone}",
+        f"systemd-run --user --quiet --pipe --wait --collect bash -c {shlex.quote(alone)}",
+        # A container of the host's process namespace sees what the daemon sees.
+        "docker run --rm --pid=host thebes-small ps -o args > seen; grep -q dockerd seen; ! grep -q 'thebes-runner watch' seen",
     )
     assert job["conclusion"] == "success", job["log"]
 

@@ -57,6 +57,24 @@ def test_a_job_that_ignores_the_interrupt_is_killed_whole(
 
 
 def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, github: GitHub) -> None:
+    """A job that ends its own worker, and stops the listener, which would tell of it, is a job still."""
+    with host.limits(job_limit=8, upload_grace=2):
+        job = jobs.submit(
+            "until test -e /tmp/go; do sleep 0.1; done;"
+            " kill -STOP $(pgrep -x Runner.Listener); kill -KILL $(pgrep -x Runner.Worker)"
+        )
+        runner = jobs.started(job, "Run until")["runner"]
+        instance = instance_of(runner)
+        wait_for(
+            lambda: host.code(f"test -e /run/thebes-runner/{instance}/job.json") == 0,
+            "the watchdog has seen the job",
+        )
+        host.run(f"touch /srv/thebes-runner/thebes-{instance}/tmp/go")
+        recovered(github, instance, runner)
+    assert "job-limit" in host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log")
+
+
+def test_killing_the_watchdog_does_not_stop_the_clock(jobs: Jobs, host: Host, github: GitHub) -> None:
     """The watchdog's memory of the job is out of the job's reach, and outlives the watchdog."""
     with host.limits(job_limit=8, upload_grace=100):
         job = jobs.submit("test ! -w /run/thebes-runner; sleep 300")
