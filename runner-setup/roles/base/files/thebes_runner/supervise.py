@@ -6,7 +6,6 @@ Root runs this; the listener and the job run as the instance's user in a unit of
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,10 +15,9 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from types import FrameType
 
-from thebes_runner import github, reset, system
+from thebes_runner import github, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
@@ -206,7 +204,7 @@ class Supervisor:
     def watch(self) -> None:
         """Until the listener ends; meanwhile drain when asked, and notice a lost registration."""
         next_check = time.monotonic() + self.settings.registration_check_seconds
-        with process_handle(system.main_pid(self.instance.job_unit)) as handle:
+        with processes.handle(system.main_pid(self.instance.job_unit)) as handle:
             while not ended(handle, POLL_SECONDS):
                 busy = self.job_started()
                 self.note("job" if busy else "idle")
@@ -332,20 +330,6 @@ class Supervisor:
         prepared = self.instance.state_dir / "prepared.json"
         while time.monotonic() < deadline and not (self.draining() or prepared.exists()):
             time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-
-
-@contextlib.contextmanager
-def process_handle(pid: int) -> Iterator[int | None]:
-    """A pidfd, or None when the process has ended already."""
-    try:
-        handle = os.pidfd_open(pid) if pid else None
-    except ProcessLookupError:
-        handle = None
-    try:
-        yield handle
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def ended(handle: int | None, seconds: float) -> bool:
