@@ -12,8 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
-from thebes_runner import processes, system
-from thebes_runner.docker import ROOTFUL_SOCKET, Docker
+from thebes_runner import docker, processes, system
 from thebes_runner.errors import HostError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
@@ -30,9 +29,9 @@ def reset(settings: Runner, instance: Instance) -> None:
     system.run("systemctl", "stop", instance.job_unit, timeout=60)
     keep_docker = settings.docker_mode == "rootless" and settings.docker_keep_images
     if settings.docker_mode == "rootful":
-        Docker(ROOTFUL_SOCKET).remove_work(settings.docker_keep_images)
-    elif keep_docker and Docker(instance.docker_socket).ready():
-        Docker(instance.docker_socket).remove_work(keep_images=True)
+        docker.rootful().remove_work(settings.docker_keep_images)
+    elif keep_docker and docker.rootless(instance).ready():
+        docker.rootless(instance).remove_work(keep_images=True)
     # Ends the rootless daemon, its containers and whatever the job started as a user service.
     system.run("systemctl", "stop", instance.user_unit, timeout=120)
     ranges = processes.owner_ranges(instance.uid, instance.user)
@@ -48,9 +47,9 @@ def start_user_services(settings: Runner, instance: Instance) -> None:
     """Start the instance's user manager and, in rootless mode, wait for its Docker daemon."""
     if settings.docker_mode == "rootless":
         system.run("systemctl", "start", instance.user_unit)
-        Docker(instance.docker_socket).wait(settings.docker_start_seconds)
+        docker.rootless(instance).wait(settings.docker_start_seconds)
     elif settings.docker_mode == "rootful":
-        Docker(ROOTFUL_SOCKET).wait(settings.docker_start_seconds)
+        docker.rootful().wait(settings.docker_start_seconds)
 
 
 def delete(*paths: Path) -> None:

@@ -16,8 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from thebes_runner import processes, system
-from thebes_runner.docker import Docker
+from thebes_runner import docker, processes, system
 from thebes_runner.errors import HostError, RunnerKitError
 from thebes_runner.processes import Process
 from thebes_runner.settings import Instance, Runner, Watchdog
@@ -120,7 +119,7 @@ class Watch:
         containers = 0
         if self.settings.docker_mode == "rootless":
             try:
-                containers = Docker(instance.docker_socket).interrupt()
+                containers = docker.rootless(instance).interrupt()
             except HostError as error:  # a job may have broken its own daemon; the rest goes on
                 LOG.warning("%s: containers not interrupted: %s", instance.name, error)
         report(
