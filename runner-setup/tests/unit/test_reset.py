@@ -196,3 +196,15 @@ def test_a_folder_that_changes_or_takes_too_long_is_measured_all_the_same(
 ) -> None:
     command("du", text)
     assert system.disk_used(tmp_path, timeout=0.2) == used
+
+
+def test_any_number_of_diagnostics_does_not_fill_the_hosts_logs(
+    instance: Instance, runner: Runners, tmp_path: Path
+) -> None:
+    runner(instance)  # puts the logs into the test's folder
+    diag = instance.runner_dir / "_diag"
+    diag.mkdir()
+    for number in range(reset.MAX_DIAGNOSTICS + 5):
+        (diag / f"{number}.log").touch()
+    reset.keep_diagnostics(instance, max_mib=1)
+    assert len(list((tmp_path / "log").rglob("*.log"))) == reset.MAX_DIAGNOSTICS

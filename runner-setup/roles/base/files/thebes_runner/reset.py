@@ -34,6 +34,7 @@ PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams
 # The kernel allows 2 MiB of arguments, and less where the stack is limited.
 ARGUMENT_BYTES = 64 * 1024
 ROUNDS = 3
+MAX_DIAGNOSTICS = 200  # a job can write any number of empty ones
 DIAGNOSTIC_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,120}\.log$")
 
 
@@ -212,12 +213,12 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
     """Copy `_diag/*.log` to the host's logs before the folder is wiped.
 
     The folder belongs to the job: only regular files with plain names are read, links are not
-    followed, and the sum is limited.
+    followed, and the sum and the number are limited.
     """
     source = instance.runner_dir / "_diag"
     if source.is_symlink() or not source.is_dir():
         return
-    room = max_mib * 1024 * 1024
+    room, files = max_mib * 1024 * 1024, MAX_DIAGNOSTICS
     target = instance.log_dir / time.strftime("diag-%Y%m%dT%H%M%S", time.gmtime())
     for entry in sorted(source.iterdir()):
         if not DIAGNOSTIC_NAME.match(entry.name):
@@ -228,9 +229,10 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
             continue
         with os.fdopen(descriptor, "rb") as log:
             size = os.fstat(log.fileno()).st_size
-            if not entry.is_file() or size > room:
+            if not entry.is_file() or size > room or files == 0:
                 continue
             room -= size
+            files -= 1
             target.mkdir(parents=True, exist_ok=True, mode=0o750)
             with open(target / entry.name, "wb") as copy:
                 shutil.copyfileobj(log, copy)
