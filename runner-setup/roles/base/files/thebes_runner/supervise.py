@@ -17,7 +17,7 @@ import sys
 import time
 from types import FrameType
 
-from thebes_runner import github, processes, reset, system
+from thebes_runner import firewall, github, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
@@ -76,17 +76,26 @@ class Supervisor:
         self.stopping = False  # we ended the listener ourselves
         self.state_file = instance.state_dir / "state.json"
         self.state = system.read_state(self.state_file)
+        self.saved = True
 
     # --- state: read by health, metrics and drain --------------------------------------------
 
     def note(self, phase: str, **values: object) -> None:
-        """Remember where we are; written only when something changed."""
-        if phase == self.state.get("phase") and not values:
+        """Remember where we are; written only when something changed. A full disk stops nobody: the cleaning
+        that comes next makes room."""
+        if phase == self.state.get("phase") and not values and self.saved:
             return
         if phase != self.state.get("phase"):
             self.state["since"] = time.time()
         self.state.update(values, phase=phase)
-        system.write_atomic(self.state_file, json.dumps(self.state))
+        try:
+            system.write_atomic(self.state_file, json.dumps(self.state))
+        except OSError as error:
+            if self.saved:  # said once, tried again at the next note
+                LOG.warning("%s: %s is out of date: %s", self.instance.name, self.state_file, error)
+            self.saved = False
+        else:
+            self.saved = True
 
     def add(self, counter: str) -> None:
         self.state[counter] = int(self.state.get(counter, 0)) + 1
@@ -105,7 +114,7 @@ class Supervisor:
                 try:
                     self.cycle()
                     failures = 0
-                except RunnerKitError as error:
+                except (RunnerKitError, OSError) as error:
                     failures += 1
                     self.wait_after(error, failures)
             self.retire("drained")
@@ -137,6 +146,7 @@ class Supervisor:
         self.note("cleaning")
         reset.reset(self.settings, self.instance)
         self.deregister()
+        firewall.ensure(self.settings)
         free = system.disk_free_mib(self.instance.directory)
         if free < self.settings.disk_min_mib:
             raise HostError(
@@ -249,9 +259,14 @@ class Supervisor:
     def clean_between_jobs(self) -> None:
         """Persistent mode: the job-completed hook asks root to remove what the user may not."""
         request = self.instance.runner_dir / "clean-request"
-        if not self.settings.ephemeral and os.path.lexists(request):
+        if self.settings.ephemeral or not os.path.lexists(request):
+            return
+        try:
             reset.delete(self.instance.runner_dir / "_work")
-            request.unlink()
+            reset.delete(request)  # a job may have made a folder of it
+        except HostError as error:  # no next job in what is left; all is cleaned when the listener has ended
+            LOG.warning("%s: can't clean between jobs: %s", self.instance.name, error)
+            self.stop_listener()
 
     # --- ending ------------------------------------------------------------------------------
 
@@ -288,8 +303,7 @@ class Supervisor:
         return True
 
     def forget_registration(self) -> None:
-        for name in reset.PERSISTENT_FILES:
-            (self.instance.runner_dir / name).unlink(missing_ok=True)
+        reset.delete(*(self.instance.runner_dir / name for name in reset.PERSISTENT_FILES))
 
     def finish(self) -> tuple[Outcome, bool]:
         """How the listener ended, and whether it had a job."""
