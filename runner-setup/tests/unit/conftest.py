@@ -94,6 +94,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
     def make(*instances: Instance, **changes: object) -> Runner:
         values: dict[str, object] = {field.name: 0 for field in dataclasses.fields(Runner)}
         values |= {"instances": instances, "docker_mode": "none", "ephemeral": True}
+        values |= {"labels": (), "blocked_addresses": ()}
         return Runner(**{**values, **changes})  # type: ignore[arg-type]
 
     return make

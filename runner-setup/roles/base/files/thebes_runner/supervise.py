@@ -250,7 +250,9 @@ class Supervisor:
 
     def find_id(self) -> int | None:
         """A persistent runner's id is known to GitHub only; look it up by its name."""
-        name = str(self.state.get("runner_name", ""))
+        name = str(self.state.get("runner_name") or "")
+        if not name:
+            return None  # never registered
         found = [r.id for r in self.client.registrations(name) if r.name == name]
         if found:
             self.state["runner_id"] = found[0]
@@ -287,14 +289,16 @@ class Supervisor:
 
     def deregister(self) -> bool:
         """Delete the one-time registration; False when GitHub says that a job runs on it."""
+        # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
+        # that was used, or that stayed offline for a day. Its id is kept for `remove` to tell.
+        if self.settings.github.auth == "none":
+            return True
         runner_id = self.state.get("runner_id")
         if not self.settings.ephemeral:
             if not self.draining():
                 return True
             runner_id = runner_id or self.find_id()
-        # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
-        # that was used, or that stayed offline for a day.
-        if runner_id is not None and self.settings.github.auth != "none":
+        if runner_id is not None:
             if not self.client.delete(int(runner_id)):
                 return False
             if not self.settings.ephemeral:
@@ -321,15 +325,32 @@ class Supervisor:
         return outcome, had_job
 
     def retire(self, phase: str) -> None:
+        if reason := self.end(phase):
+            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, reason)
+
+    def end(self, phase: str) -> str | None:
+        """End, deregister and wipe; why the registration is still at GitHub, or None."""
         self.stop_listener()
+        reason = None
         try:
-            self.deregister()
-        except RunnerKitError as error:
-            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, error)
+            if not self.deregister():
+                reason = "GitHub says that a job runs on it"
+        except (RunnerKitError, OSError) as error:  # OSError: a key or token that can't be read
+            reason = str(error)
         reset.reset(self.settings, self.instance)
         self.note(phase)
+        return reason
 
-    def wait_after(self, error: RunnerKitError, failures: int) -> None:
+    def known_registrations(self) -> list[dict[str, object]]:
+        """Those that GitHub may still have: the last one, and one that was handed over but not yet used."""
+        prepared = system.read_state(self.instance.state_dir / "prepared.json")
+        found = [
+            {"runner_id": self.state.get("runner_id"), "name": self.state.get("runner_name")},
+            {"runner_id": prepared.get("runner_id"), "name": prepared.get("name")},
+        ]
+        return [value for value in found if value["runner_id"] is not None]
+
+    def wait_after(self, error: RunnerKitError | OSError, failures: int) -> None:
         asked = error.retry_after if isinstance(error, GitHubError) else None
         seconds = github.backoff(
             failures,
