@@ -6,9 +6,10 @@ import dataclasses
 import json
 import os
 import pwd
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fake_github import Fault, FakeGitHub
 from thebes_runner import cli, firewall, reset, settings
 from thebes_runner.errors import HostError
 from thebes_runner.settings import GitHub, Instance, Runner
-from thebes_runner.supervise import Supervisor
+from thebes_runner.supervise import ENDINGS, Supervisor
 
 GitHubs = Callable[..., GitHub]
 Runners = Callable[..., Runner]
@@ -34,7 +35,7 @@ def instance(tmp_path: Path) -> Instance:
 def calls(tmp_path: Path, command: Command) -> Callable[[], list[str]]:
     """What systemctl and nft were asked; there is no table."""
     log = tmp_path / "calls"
-    command("systemctl", f'echo systemctl "$@" >>{log}')
+    command("systemctl", f'echo systemctl "$@" >>{log}; [ "$1" != show ] || echo ActiveState=inactive')
     command(
         "nft", f'echo nft "$@" >>{log}; [ "$1" = -f ] || {{ echo No such file >&2; exit 1; }}; cat >{log}.nft'
     )
@@ -68,6 +69,35 @@ def test_a_full_disk_does_not_keep_the_cleaning_that_makes_room(
     settings.STATE_DIR.unlink()
     supervisor.note("cleaning")  # nothing is new but that it can be written
     assert json.loads(supervisor.state_file.read_text())["phase"] == "cleaning"
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The signal handlers of this process, which a supervisor takes for its own."""
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers", "calls")
+def test_an_error_of_the_system_is_waited_out(
+    make: Callable[..., Supervisor], wiped: list[str], instance: Instance
+) -> None:
+    """Not a crash: systemd would start it anew each second, and nobody would see why."""
+    supervisor = make(backoff_seconds=3600.0, backoff_max_seconds=3600.0)
+
+    def cycle() -> None:
+        instance.drain_file.parent.mkdir(parents=True)
+        instance.drain_file.touch()
+        raise OSError(28, "No space left on device")
+
+    supervisor.cycle = cycle  # type: ignore[method-assign]
+    supervisor.run()
+    state = json.loads(supervisor.state_file.read_text())
+    assert state["phase"] == "drained"
+    assert "No space left" in state["last_error"]
+    assert wiped == ["a"]
 
 
 def test_a_table_that_vanished_is_loaded_again(

@@ -115,10 +115,11 @@ def delete(*paths: Path) -> None:
 
 def entries(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """What is in a folder (not what links point to), while others may remove theirs."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for entry in directory.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                yield entry, entry.lstat()
+    if not directory.is_dir():
+        return
+    for entry in list(directory.iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            yield entry, entry.lstat()
 
 
 def wipe(instance: Instance, keep_docker: bool, keep_registration: bool) -> None:
