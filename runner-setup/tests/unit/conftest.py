@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +17,10 @@ sys.path.insert(0, str(ROOT / "roles" / "base" / "files"))
 sys.path.insert(0, str(ROOT / "tests" / "doubles"))
 
 from fake_github import FakeGitHub, serve  # noqa: E402
-from thebes_runner.settings import GitHub  # noqa: E402
+from thebes_runner import settings  # noqa: E402
+from thebes_runner.settings import GitHub, Instance, Runner  # noqa: E402
+
+Command = Callable[[str, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -62,5 +67,34 @@ def github_settings(fake: FakeGitHub, app_key: Path, tmp_path: Path) -> Callable
             "allow_public": False,
         }
         return GitHub(**{**values, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Puts a shell script in the place of a command of the host."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(name: str, text: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+
+    return make
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runner]:
+    """Settings of a host with these runners, whose state, logs and so on are in the test's folder."""
+    for name in ("STATE", "RUN", "LOG"):
+        monkeypatch.setattr(settings, f"{name}_DIR", tmp_path / name.lower())
+
+    def make(*instances: Instance, **changes: object) -> Runner:
+        values: dict[str, object] = {field.name: 0 for field in dataclasses.fields(Runner)}
+        values |= {"instances": instances, "docker_mode": "none", "ephemeral": True}
+        values |= {"labels": (), "blocked_addresses": ()}
+        return Runner(**{**values, **changes})  # type: ignore[arg-type]
 
     return make

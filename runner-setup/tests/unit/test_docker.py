@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import itertools
+import json
+import os
 import re
 import socketserver
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from thebes_runner import docker, processes
 from thebes_runner.docker import Docker
 from thebes_runner.errors import HostError
+from thebes_runner.settings import Instance
 
 OLDEST = (1, 44)
+OWN = [range(os.getuid(), os.getuid() + 1)]
 
 
 class Daemon(http.server.BaseHTTPRequestHandler):
@@ -25,6 +33,8 @@ class Daemon(http.server.BaseHTTPRequestHandler):
             self.answer(200, b"OK")
         elif self.path.startswith("/containers/json"):
             self.answer(200, b'[{"Id": "one"}]')
+        elif self.path == "/volumes":
+            self.answer(200, b'{"Volumes": [{"Name": "v_1"}]}')
         else:
             self.answer(404, b"{}")
 
@@ -52,14 +62,151 @@ def daemon(tmp_path: Path) -> Iterator[Path]:
         thread.join()
 
 
+def soon() -> float:
+    return time.monotonic() + 5.0
+
+
 def test_a_daemon_that_refuses_old_versions_is_understood(daemon: Path) -> None:
-    docker = Docker(daemon)
+    docker = Docker(daemon, OWN)
     assert docker.ready()
-    assert docker.containers() == ["one"]
+    assert docker.containers(soon()) == ["one"]
+    assert docker.volumes(soon()) == ["v_1"]
 
 
 def test_no_daemon_is_told_as_such(tmp_path: Path) -> None:
-    docker = Docker(tmp_path / "none.sock")
+    docker = Docker(tmp_path / "none.sock", OWN)
     assert not docker.ready()
     with pytest.raises(HostError, match="is not ready after 0 s: see journalctl"):
         docker.wait(0.0)
+
+
+def test_a_link_to_somebody_elses_socket_is_not_followed(daemon: Path, tmp_path: Path) -> None:
+    """The link is the job's; root would remove another runner's containers for it."""
+    link = tmp_path / "link.sock"
+    link.symlink_to(daemon)
+    other = [range(os.getuid() + 1, os.getuid() + 2), range(100_000, 165_536)]
+    docker = Docker(link, other)
+    assert not docker.ready()
+    with pytest.raises(HostError, match=f"the socket is that of user {os.getuid()}"):
+        docker.remove_work(keep_images=True)
+
+
+def test_who_may_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container's process of the runner's rootless daemon may have one of its subordinate ids."""
+    subuid = tmp_path / "subuid"
+    subuid.write_text("root:100000:65536\n")
+    monkeypatch.setattr(processes, "SUBUID", subuid)
+    instance = Instance(name="a", user="root", directory="/x")
+    assert docker.rootless(instance).owners == [range(1), range(100_000, 165_536)]
+    assert docker.rootful().owners == [range(1)]
+
+
+@contextlib.contextmanager
+def answering(path: Path, pieces: Iterable[bytes], pause: float = 0.0) -> Iterator[None]:
+    """A daemon that answers each request with these bytes, whatever was asked."""
+    done = threading.Event()
+
+    class Raw(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with contextlib.suppress(OSError):
+                for piece in pieces:
+                    self.request.sendall(piece)
+                    if done.wait(pause):
+                        return
+
+    class Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+
+    with Server(str(path), Raw) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield
+        done.set()
+        server.shutdown()
+        thread.join()
+
+
+def body(text: bytes) -> list[bytes]:
+    return [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[1]", b'{"a": 1}', b"[" * 100_000, b"null", b"OK", b"", b"7", b'[{"Id": 1}]', b'[{"id": "x"}]',
+        b'[{"Id": "../../x"}]', b'[{"Id": "a b\\r\\n"}]', b'[{"Id": "\\ud800"}]', b"\xff\xfe\xfd",
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_form_is_an_error_of_the_host(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "docker.sock"
+    with answering(path, body(text)), pytest.raises(HostError):
+        Docker(path, OWN).interrupt()
+
+
+@pytest.mark.parametrize("text", [b'"x"', b"[1]", b'{"Volumes": {"a": 1}}', b'{"Volumes": [{"Name": "/"}]}'])
+def test_volumes_of_another_form_are_an_error_too(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "docker.sock"
+    with answering(path, body(text)), pytest.raises(HostError):
+        Docker(path, OWN).volumes(soon())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 9999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+    ],
+)
+def test_an_answer_that_is_no_http_is_an_error_of_the_host(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "docker.sock"
+    with answering(path, [head]), pytest.raises(HostError):
+        Docker(path, OWN).containers(soon())
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+    ids=["status", "headers", "continue", "body", "chunks"],
+)
+def test_a_daemon_that_trickles_is_given_up_as_a_whole(tmp_path: Path, first: bytes, more: bytes) -> None:
+    path = tmp_path / "docker.sock"
+    pieces = itertools.chain([first], itertools.repeat(more, 300))
+    started = time.monotonic()
+    with answering(path, pieces, pause=0.02), pytest.raises(HostError, match="no whole answer|timed out"):
+        Docker(path, OWN).interrupt(seconds=0.3)
+    assert time.monotonic() - started < 3
+
+
+def test_many_containers_share_one_deadline(tmp_path: Path) -> None:
+    """A job can name thousands of them, each of which would be waited for."""
+    path = tmp_path / "docker.sock"
+    text = json.dumps([{"Id": f"c{number}"} for number in range(10_000)]).encode()
+    started = time.monotonic()
+    with answering(path, body(text)), pytest.raises(HostError):
+        Docker(path, OWN).interrupt(seconds=0.3)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", b"Content-Length: 999999999\r\n\r\n", b"\r\n"],
+    ids=["negative chunk", "length", "until closed"],
+)
+def test_an_answer_without_end_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(docker, "MAX_ANSWER", 1024 * 1024)
+    path = tmp_path / "docker.sock"
+    pieces = itertools.chain([b"HTTP/1.1 200 OK\r\n" + head], itertools.repeat(b" " * 65536, 64))
+    with answering(path, pieces), pytest.raises(HostError, match="more than 1048576 bytes|not JSON"):
+        Docker(path, OWN).containers(soon())

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from thebes_runner import processes
@@ -64,6 +66,40 @@ def test_the_oldest_worker_is_the_real_one() -> None:
 
 def test_signals_to_ended_processes_are_no_error() -> None:
     processes.send([process(2**22 - 1, 1)], signal.SIGTERM)
+
+
+@pytest.mark.parametrize("change", [{"started": 1.0}, {"uid": 4242}], ids=["age", "owner"])
+def test_a_process_that_got_the_number_of_another_is_spared(change: dict[str, float]) -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        seen = processes.read(child.pid)
+        assert seen is not None
+        processes.send([dataclasses.replace(seen, **change)], signal.SIGKILL)  # type: ignore[arg-type]
+        processes.send([seen], signal.SIGTERM)
+        assert child.wait() == -signal.SIGTERM
+
+
+# Ends its first thread only: exit(2) by its number.
+HEADLESS = """
+import ctypes, platform, sys, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+sys.stdout.write("ready")
+sys.stdout.flush()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_still_runs() -> None:
+    with subprocess.Popen([sys.executable, "-c", HEADLESS], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(5) == b"ready"
+        deadline = time.monotonic() + 10
+        stat = Path(f"/proc/{child.pid}/stat")
+        while ") Z" not in stat.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        seen = processes.read(child.pid)
+        child.kill()
+        assert seen is not None
 
 
 def test_survivors_of_sigkill_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from thebes_runner import (
     github,
     health,
     maintain,
-    processes,
     settings,
     supervise,
     system,
@@ -40,12 +39,25 @@ def stopped_command(arguments: argparse.Namespace) -> int:
 
 
 def remove_command(arguments: argparse.Namespace) -> int:
-    """End the instance's registration and everything that its user runs or owns."""
+    """End the instance's registration and everything that its user runs or owns.
+
+    A host without credentials prints what is to be deregistered instead, for its controller."""
     runner = settings.runner()
     instance = runner.instance(arguments.instance)
     instance.drain_file.parent.mkdir(parents=True, exist_ok=True)
     instance.drain_file.touch()
-    supervise.Supervisor(runner, instance).retire("drained")
+    supervisor = supervise.Supervisor(runner, instance)
+    reason = supervisor.end("drained")
+    known = supervisor.known_registrations()
+    if runner.github.auth == "none":
+        sys.stdout.writelines(json.dumps(value) + "\n" for value in known)
+    elif reason is not None:
+        name = supervisor.state.get("runner_name")
+        number = supervisor.state.get("runner_id") or "not known"
+        raise RunnerKitError(
+            f"the registration {name} (id {number}) is left at {runner.github.target}: {reason}; run this "
+            "again, or delete it there under Settings, Actions, Runners"
+        )
     return 0
 
 
@@ -108,9 +120,7 @@ def firewall_command(arguments: argparse.Namespace) -> int:
     if arguments.remove:
         firewall.remove()
         return 0
-    runner = settings.runner()
-    uids = [r for i in runner.instances for r in processes.owner_ranges(i.uid, i.user)]
-    firewall.apply(firewall.ruleset(uids, runner.blocked_addresses))
+    firewall.apply(firewall.rules(settings.runner()))
     return 0
 
 
@@ -123,6 +133,13 @@ def mint_command(arguments: argparse.Namespace) -> int:
         raise RunnerKitError(f"{client.github.target} is public; see runner_allow_public")
     runner_id, blob = client.mint(name, labels, client.group_id())
     json.dump({"runner_id": runner_id, "name": name, "jit_config": blob}, sys.stdout)
+    return 0
+
+
+def deregister_command(arguments: argparse.Namespace) -> int:
+    """On a controller: delete a registration, which may be gone already."""
+    if not controllers_client().delete(arguments.id):
+        raise RunnerKitError(f"runner {arguments.id} stays: GitHub says that a job runs on it")
     return 0
 
 
@@ -153,7 +170,11 @@ def parser() -> argparse.ArgumentParser:
 
     verb("supervise", supervise_command, "run one instance, for ever").add_argument("instance")
     verb("stopped", stopped_command, "end what a supervisor left behind").add_argument("instance")
-    verb("remove", remove_command, "deregister and wipe one instance").add_argument("instance")
+    verb(
+        "remove",
+        remove_command,
+        "wipe one instance and deregister it; without credentials, print {runner_id, name} for `deregister`",
+    ).add_argument("instance")
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
     verb("health", health_command, "state of all instances as JSON")
@@ -167,6 +188,8 @@ def parser() -> argparse.ArgumentParser:
     mint.add_argument("instance")
     mint.add_argument("--prefix", required=True)
     mint.add_argument("--labels", required=True)
+    gone = verb("deregister", deregister_command, "delete a registration (settings on standard input)")
+    gone.add_argument("id", type=int)
     wants = verb("wants-config", wants_config_command, "whether a controller must mint: yes or no")
     wants.add_argument("instance")
     check = verb("check", check_command, "validate a settings file")

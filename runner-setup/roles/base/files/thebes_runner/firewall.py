@@ -11,9 +11,13 @@ import ipaddress
 import subprocess
 from collections.abc import Iterable, Sequence
 
+from thebes_runner import processes, system
 from thebes_runner.errors import HostError
+from thebes_runner.settings import Runner
+from thebes_runner.system import LOG
 
 TABLE = "thebes_runner"
+TIMEOUT_SECONDS = 60.0
 
 
 def ruleset(uids: Iterable[range], addresses: Sequence[str]) -> str:
@@ -44,8 +48,34 @@ def ruleset(uids: Iterable[range], addresses: Sequence[str]) -> str:
     )
 
 
+def rules(runner: Runner) -> str:
+    uids = [r for i in runner.instances for r in processes.owner_ranges(i.uid, i.user)]
+    return ruleset(uids, runner.blocked_addresses)
+
+
+def ensure(runner: Runner) -> None:
+    """Load the table if it is gone: a reload of nftables.service begins with `flush ruleset`."""
+    if not runner.blocked_addresses:
+        return
+    try:
+        system.run("nft", "list", "table", "inet", TABLE, timeout=TIMEOUT_SECONDS)
+    except HostError:
+        LOG.warning("the rules that block addresses were gone: loaded again")
+        apply(rules(runner))
+
+
 def apply(script: str) -> None:
-    done = subprocess.run(["nft", "-f", "-"], input=script, text=True, capture_output=True, check=False)
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"],
+            input=script,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"the rules that block addresses can't be loaded: {error}") from None
     if done.returncode != 0:
         raise HostError(f"nft refuses the rules: {done.stderr.strip().splitlines()[:1]}")
 

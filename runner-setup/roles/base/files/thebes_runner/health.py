@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from thebes_runner import processes, settings, system, watchdog
-from thebes_runner.docker import ROOTFUL_SOCKET, Docker
+from thebes_runner import docker, processes, settings, system, watchdog
 from thebes_runner.settings import Instance, Runner
 
 PHASES = (
@@ -40,8 +39,8 @@ class Health:
 def docker_ready(runner: Runner, instance: Instance) -> bool:
     if runner.docker_mode == "none":
         return True
-    path = ROOTFUL_SOCKET if runner.docker_mode == "rootful" else instance.docker_socket
-    return Docker(path).ready()
+    daemon = docker.rootful() if runner.docker_mode == "rootful" else docker.rootless(instance)
+    return daemon.ready()
 
 
 def watchdog_ends(instance: Instance) -> int:

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from thebes_runner import github, reset, settings, system
-from thebes_runner.docker import ROOTFUL_SOCKET, Docker
+from thebes_runner import docker, github, reset, settings, system
 from thebes_runner.errors import RunnerKitError
 from thebes_runner.github import Registration
 from thebes_runner.settings import Instance, Maintenance, Runner
@@ -114,8 +113,7 @@ def prune_logs(directory: Path, limits: Maintenance) -> int:
 
 def prune_images(runner: Runner, instance: Instance, limits: Maintenance) -> None:
     """By age; when the disk is low, everything that no container uses."""
-    path = ROOTFUL_SOCKET if runner.docker_mode == "rootful" else instance.docker_socket
-    daemon = Docker(path)
+    daemon = docker.rootful() if runner.docker_mode == "rootful" else docker.rootless(instance)
     if not daemon.ready():
         return
     low = system.disk_free_mib(instance.directory) < limits.disk_min_mib

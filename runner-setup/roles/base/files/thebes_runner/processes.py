@@ -7,7 +7,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from thebes_runner.errors import HostError
@@ -39,6 +39,12 @@ def parse_stat(text: str) -> tuple[str, int, float, float]:
     return name, int(fields[1]), int(fields[19]) / TICKS, int(fields[21]) * PAGE_MIB
 
 
+def has_ended(text: str) -> bool:
+    """Whether this is a zombie. One whose first thread has ended looks like one, but its others still run."""
+    fields = text[text.rindex(")") + 2 :].split()
+    return fields[0] == "Z" and int(fields[17]) <= 1
+
+
 def read(pid: int) -> Process | None:
     """The process, or None when it has ended. Zombies have ended."""
     try:
@@ -51,7 +57,7 @@ def read(pid: int) -> Process | None:
                 break
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if text[text.rindex(")") + 2] == "Z":
+    if has_ended(text):
         return None
     name, parent, started, rss = parse_stat(text)
     return Process(pid=pid, parent=parent, uid=uid, name=name, started=started, rss_mib=rss)
@@ -101,10 +107,32 @@ def oldest_worker(processes: Iterable[Process]) -> Process | None:
     return min(workers, key=lambda p: p.started, default=None)
 
 
+@contextlib.contextmanager
+def handle(pid: int) -> Iterator[int | None]:
+    """A pidfd, or None when the process has ended already."""
+    try:
+        descriptor = os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        descriptor = None
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def send(processes: Iterable[Process], number: signal.Signals) -> None:
+    """To these processes, and to none that has got the number of one of them in the meantime."""
     for process in processes:
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself
-            os.kill(process.pid, number)
+        with handle(process.pid) as descriptor:
+            if descriptor is None:
+                continue
+            # The handle stays with one process; only now it is certain that it is the one that was seen.
+            now = read(process.pid)
+            if now is None or (now.uid, now.started) != (process.uid, process.started):
+                continue
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                signal.pidfd_send_signal(descriptor, number)
 
 
 def kill_all(ranges: list[range], patience: float = 10.0, pause: Callable[[float], None] = time.sleep) -> int:

@@ -6,14 +6,16 @@ Everything that the instance's user owns is removed and made anew, so nothing th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import stat
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from thebes_runner import processes, system
-from thebes_runner.docker import ROOTFUL_SOCKET, Docker
+from thebes_runner import docker, processes, system
 from thebes_runner.errors import HostError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
@@ -21,74 +23,161 @@ from thebes_runner.system import LOG
 # World-writable places in which a job could leave files although /tmp and /var/tmp are its own.
 SHARED_DIRECTORIES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock", "/var/crash")
 CRONTABS = (Path("/var/spool/cron/crontabs"), Path("/var/spool/cron/atjobs"))
+LINGER = Path("/var/lib/systemd/linger")  # nothing of the kit makes these files, but a user may for itself
+SYSV = Path("/proc/sysvipc")
+SYSV_KINDS = {
+    "shm": ("shmid", "--shmem-id"),
+    "sem": ("semid", "--semaphore-id"),
+    "msg": ("msqid", "--queue-id"),
+}
 PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams"})
+# The kernel allows 2 MiB of arguments, and less where the stack is limited.
+ARGUMENT_BYTES = 64 * 1024
+ROUNDS = 3
+MAX_DIAGNOSTICS = 200  # a job can write any number of empty ones
 DIAGNOSTIC_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,120}\.log$")
 
 
 def reset(settings: Runner, instance: Instance) -> None:
     """Stop, kill, remove, recreate. Raises HostError when something survives."""
     system.run("systemctl", "stop", instance.job_unit, timeout=60)
-    keep_docker = settings.docker_mode == "rootless" and settings.docker_keep_images
-    if settings.docker_mode == "rootful":
-        Docker(ROOTFUL_SOCKET).remove_work(settings.docker_keep_images)
-    elif keep_docker and Docker(instance.docker_socket).ready():
-        Docker(instance.docker_socket).remove_work(keep_images=True)
+    keep_docker = clean_docker(settings, instance)
+    forget_schedules(instance)  # first, so that cron starts nothing behind our back
     # Ends the rootless daemon, its containers and whatever the job started as a user service.
     system.run("systemctl", "stop", instance.user_unit, timeout=120)
     ranges = processes.owner_ranges(instance.uid, instance.user)
     if killed := processes.kill_all(ranges):
         LOG.info("%s: ended %d processes that the job left behind", instance.name, killed)
-    keep_diagnostics(instance, settings.diagnostics_max_mib)
-    wipe(instance, keep_docker=keep_docker, keep_registration=not settings.ephemeral)
-    sweep(instance, ranges)
+    try:
+        keep_diagnostics(instance, settings.diagnostics_max_mib)
+    except OSError as error:  # the host's logs may be on the disk that the job filled
+        LOG.warning("%s: diagnostics not kept: %s", instance.name, error)
+    clear(instance, ranges, keep_docker=keep_docker, keep_registration=not settings.ephemeral)
     install(settings, instance)
+
+
+def clean_docker(settings: Runner, instance: Instance) -> bool:
+    """Remove what the job made in Docker; whether the rootless daemon's data (its images) are to stay."""
+    if settings.docker_mode == "rootful":
+        docker.rootful().remove_work(settings.docker_keep_images)
+    if settings.docker_mode != "rootless" or not settings.docker_keep_images:
+        return False
+    daemon = docker.rootless(instance)
+    if daemon.ready():
+        try:
+            daemon.remove_work(keep_images=True)
+        except HostError as error:  # it is the job's, and may be broken on purpose
+            LOG.warning("%s: Docker's images are deleted too: %s", instance.name, error)
+            return False
+    return True
+
+
+def clear(instance: Instance, ranges: list[range], keep_docker: bool, keep_registration: bool) -> None:
+    """Delete all that the user has, again when something was started meanwhile (by cron, say): it may
+    have written behind the deletion."""
+    for _ in range(ROUNDS):
+        wipe(instance, keep_docker=keep_docker, keep_registration=keep_registration)
+        sweep(instance, ranges)
+        if not processes.kill_all(ranges):
+            return
+    raise HostError(f"something starts processes of {instance.user} all the time: see ps -u {instance.user}")
 
 
 def start_user_services(settings: Runner, instance: Instance) -> None:
     """Start the instance's user manager and, in rootless mode, wait for its Docker daemon."""
     if settings.docker_mode == "rootless":
         system.run("systemctl", "start", instance.user_unit)
-        Docker(instance.docker_socket).wait(settings.docker_start_seconds)
+        docker.rootless(instance).wait(settings.docker_start_seconds)
     elif settings.docker_mode == "rootful":
-        Docker(ROOTFUL_SOCKET).wait(settings.docker_start_seconds)
+        docker.rootful().wait(settings.docker_start_seconds)
+
+
+def chunks(arguments: Iterable[str], limit: int = ARGUMENT_BYTES) -> Iterator[list[str]]:
+    """Lists of arguments that a command takes: a job can make more names than one call may have."""
+    chunk: list[str] = []
+    size = 0
+    for argument in arguments:
+        length = len(os.fsencode(argument)) + 1
+        if chunk and size + length > limit:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(argument)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def delete(*paths: Path) -> None:
     """rm, not shutil: a job can nest folders deeper than Python's recursion limit."""
-    present = [str(path) for path in paths if os.path.lexists(path)]
-    if present:
-        system.run("rm", "-rf", "--one-file-system", "--", *present, timeout=1800)
+    for chunk in chunks(str(path) for path in paths if os.path.lexists(path)):
+        system.run("rm", "-rf", "--one-file-system", "--", *chunk, timeout=1800)
+
+
+def entries(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What is in a folder (not what links point to), while others may remove theirs."""
+    if not directory.is_dir():
+        return
+    for entry in list(directory.iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            yield entry, entry.lstat()
 
 
 def wipe(instance: Instance, keep_docker: bool, keep_registration: bool) -> None:
     base = Path(instance.directory)
     keep = {"runner", "docker"} if keep_docker else {"runner"}
     delete(*(entry for entry in base.iterdir() if entry.name not in keep))
-    if instance.runner_dir.exists():
+
+    def stays(entry: Path, found: os.stat_result) -> bool:
+        # A job can put a folder or a link in the place of a registration's file.
+        kept = keep_registration and entry.name in PERSISTENT_FILES and stat.S_ISREG(found.st_mode)
         # Root's entries are the installed release; the folder is sticky, so they can't be replaced.
-        delete(
-            *(
-                entry
-                for entry in instance.runner_dir.iterdir()
-                if entry.lstat().st_uid != 0 and not (keep_registration and entry.name in PERSISTENT_FILES)
-            )
-        )
+        return found.st_uid == 0 or kept
+
+    delete(*(entry for entry, found in entries(instance.runner_dir) if not stays(entry, found)))
+
+
+def forget_schedules(instance: Instance) -> None:
+    """Whatever would start processes of the user later: cron, at, a user manager at boot."""
+    for spool in CRONTABS:
+        delete(*(entry for entry, found in entries(spool) if found.st_uid == instance.uid))
+    delete(LINGER / instance.user)
 
 
 def sweep(instance: Instance, ranges: list[range]) -> None:
     """Remove the user's files in places that all users of the host share."""
+    forget_schedules(instance)
     for directory in map(Path, SHARED_DIRECTORIES):
-        if directory.is_dir():
-            delete(
-                *(
-                    entry
-                    for entry in directory.iterdir()
-                    if any(entry.lstat().st_uid in uids for uids in ranges)
-                )
-            )
-    for spool in CRONTABS:
-        if spool.is_dir():
-            delete(*(e for e in spool.iterdir() if e.lstat().st_uid == instance.uid))
+        owned = (e for e, found in entries(directory) if any(found.st_uid in uids for uids in ranges))
+        delete(*owned)
+    remove_ipc(ranges)
+
+
+def ipc_arguments(kind: str, table: str, ranges: list[range]) -> list[str]:
+    """Options of ipcrm for what these users own or made, of a table of /proc/sysvipc."""
+    column, option = SYSV_KINDS[kind]
+    heads, *lines = [line.split() for line in table.splitlines()]
+    rows = [dict(zip(heads, line, strict=False)) for line in lines]
+    return [
+        f"{option}={row[column]}"
+        for row in rows
+        if any(int(row[owner]) in uids for uids in ranges for owner in ("uid", "cuid"))
+    ]
+
+
+def all_ipc(ranges: list[range]) -> list[str]:
+    tables = {kind: SYSV / kind for kind in SYSV_KINDS if (SYSV / kind).exists()}
+    return [a for kind, file in tables.items() for a in ipc_arguments(kind, file.read_text(), ranges)]
+
+
+def remove_ipc(ranges: list[range]) -> None:
+    """System V shared memory, semaphores and queues. A job has a namespace of its own for them, its user
+    services have not, and systemd's RemoveIPC= acts at a log-out, which these users never have."""
+    try:
+        for chunk in chunks(all_ipc(ranges)):
+            system.run("ipcrm", *chunk)
+    except HostError:
+        if all_ipc(ranges):  # else somebody else was faster
+            raise
 
 
 def make_directory(path: Path, mode: int, uid: int, gid: int) -> None:
@@ -125,12 +214,12 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
     """Copy `_diag/*.log` to the host's logs before the folder is wiped.
 
     The folder belongs to the job: only regular files with plain names are read, links are not
-    followed, and the sum is limited.
+    followed, and the sum and the number are limited.
     """
     source = instance.runner_dir / "_diag"
     if source.is_symlink() or not source.is_dir():
         return
-    room = max_mib * 1024 * 1024
+    room, files = max_mib * 1024 * 1024, MAX_DIAGNOSTICS
     target = instance.log_dir / time.strftime("diag-%Y%m%dT%H%M%S", time.gmtime())
     for entry in sorted(source.iterdir()):
         if not DIAGNOSTIC_NAME.match(entry.name):
@@ -141,9 +230,10 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
             continue
         with os.fdopen(descriptor, "rb") as log:
             size = os.fstat(log.fileno()).st_size
-            if not entry.is_file() or size > room:
+            if not entry.is_file() or size > room or files == 0:
                 continue
             room -= size
+            files -= 1
             target.mkdir(parents=True, exist_ok=True, mode=0o750)
             with open(target / entry.name, "wb") as copy:
                 shutil.copyfileobj(log, copy)

@@ -6,7 +6,6 @@ Root runs this; the listener and the job run as the instance's user in a unit of
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,10 +15,9 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from types import FrameType
 
-from thebes_runner import github, reset, system
+from thebes_runner import firewall, github, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
@@ -78,17 +76,26 @@ class Supervisor:
         self.stopping = False  # we ended the listener ourselves
         self.state_file = instance.state_dir / "state.json"
         self.state = system.read_state(self.state_file)
+        self.saved = True
 
     # --- state: read by health, metrics and drain --------------------------------------------
 
     def note(self, phase: str, **values: object) -> None:
-        """Remember where we are; written only when something changed."""
-        if phase == self.state.get("phase") and not values:
+        """Remember where we are; written only when something changed. A full disk stops nobody: the cleaning
+        that comes next makes room."""
+        if phase == self.state.get("phase") and not values and self.saved:
             return
         if phase != self.state.get("phase"):
             self.state["since"] = time.time()
         self.state.update(values, phase=phase)
-        system.write_atomic(self.state_file, json.dumps(self.state))
+        try:
+            system.write_atomic(self.state_file, json.dumps(self.state))
+        except OSError as error:
+            if self.saved:  # said once, tried again at the next note
+                LOG.warning("%s: %s is out of date: %s", self.instance.name, self.state_file, error)
+            self.saved = False
+        else:
+            self.saved = True
 
     def add(self, counter: str) -> None:
         self.state[counter] = int(self.state.get(counter, 0)) + 1
@@ -107,7 +114,7 @@ class Supervisor:
                 try:
                     self.cycle()
                     failures = 0
-                except RunnerKitError as error:
+                except (RunnerKitError, OSError) as error:
                     failures += 1
                     self.wait_after(error, failures)
             self.retire("drained")
@@ -139,6 +146,7 @@ class Supervisor:
         self.note("cleaning")
         reset.reset(self.settings, self.instance)
         self.deregister()
+        firewall.ensure(self.settings)
         free = system.disk_free_mib(self.instance.directory)
         if free < self.settings.disk_min_mib:
             raise HostError(
@@ -206,7 +214,7 @@ class Supervisor:
     def watch(self) -> None:
         """Until the listener ends; meanwhile drain when asked, and notice a lost registration."""
         next_check = time.monotonic() + self.settings.registration_check_seconds
-        with process_handle(system.main_pid(self.instance.job_unit)) as handle:
+        with processes.handle(system.main_pid(self.instance.job_unit)) as handle:
             while not ended(handle, POLL_SECONDS):
                 busy = self.job_started()
                 self.note("job" if busy else "idle")
@@ -242,7 +250,9 @@ class Supervisor:
 
     def find_id(self) -> int | None:
         """A persistent runner's id is known to GitHub only; look it up by its name."""
-        name = str(self.state.get("runner_name", ""))
+        name = str(self.state.get("runner_name") or "")
+        if not name:
+            return None  # never registered
         found = [r.id for r in self.client.registrations(name) if r.name == name]
         if found:
             self.state["runner_id"] = found[0]
@@ -251,9 +261,14 @@ class Supervisor:
     def clean_between_jobs(self) -> None:
         """Persistent mode: the job-completed hook asks root to remove what the user may not."""
         request = self.instance.runner_dir / "clean-request"
-        if not self.settings.ephemeral and os.path.lexists(request):
+        if self.settings.ephemeral or not os.path.lexists(request):
+            return
+        try:
             reset.delete(self.instance.runner_dir / "_work")
-            request.unlink()
+            reset.delete(request)  # a job may have made a folder of it
+        except HostError as error:  # no next job in what is left; all is cleaned when the listener has ended
+            LOG.warning("%s: can't clean between jobs: %s", self.instance.name, error)
+            self.stop_listener()
 
     # --- ending ------------------------------------------------------------------------------
 
@@ -274,14 +289,16 @@ class Supervisor:
 
     def deregister(self) -> bool:
         """Delete the one-time registration; False when GitHub says that a job runs on it."""
+        # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
+        # that was used, or that stayed offline for a day. Its id is kept for `remove` to tell.
+        if self.settings.github.auth == "none":
+            return True
         runner_id = self.state.get("runner_id")
         if not self.settings.ephemeral:
             if not self.draining():
                 return True
             runner_id = runner_id or self.find_id()
-        # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
-        # that was used, or that stayed offline for a day.
-        if runner_id is not None and self.settings.github.auth != "none":
+        if runner_id is not None:
             if not self.client.delete(int(runner_id)):
                 return False
             if not self.settings.ephemeral:
@@ -290,8 +307,7 @@ class Supervisor:
         return True
 
     def forget_registration(self) -> None:
-        for name in reset.PERSISTENT_FILES:
-            (self.instance.runner_dir / name).unlink(missing_ok=True)
+        reset.delete(*(self.instance.runner_dir / name for name in reset.PERSISTENT_FILES))
 
     def finish(self) -> tuple[Outcome, bool]:
         """How the listener ended, and whether it had a job."""
@@ -309,15 +325,32 @@ class Supervisor:
         return outcome, had_job
 
     def retire(self, phase: str) -> None:
+        if reason := self.end(phase):
+            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, reason)
+
+    def end(self, phase: str) -> str | None:
+        """End, deregister and wipe; why the registration is still at GitHub, or None."""
         self.stop_listener()
+        reason = None
         try:
-            self.deregister()
-        except RunnerKitError as error:
-            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, error)
+            if not self.deregister():
+                reason = "GitHub says that a job runs on it"
+        except (RunnerKitError, OSError) as error:  # OSError: a key or token that can't be read
+            reason = str(error)
         reset.reset(self.settings, self.instance)
         self.note(phase)
+        return reason
 
-    def wait_after(self, error: RunnerKitError, failures: int) -> None:
+    def known_registrations(self) -> list[dict[str, object]]:
+        """Those that GitHub may still have: the last one, and one that was handed over but not yet used."""
+        prepared = system.read_state(self.instance.state_dir / "prepared.json")
+        found = [
+            {"runner_id": self.state.get("runner_id"), "name": self.state.get("runner_name")},
+            {"runner_id": prepared.get("runner_id"), "name": prepared.get("name")},
+        ]
+        return [value for value in found if value["runner_id"] is not None]
+
+    def wait_after(self, error: RunnerKitError | OSError, failures: int) -> None:
         asked = error.retry_after if isinstance(error, GitHubError) else None
         seconds = github.backoff(
             failures,
@@ -332,20 +365,6 @@ class Supervisor:
         prepared = self.instance.state_dir / "prepared.json"
         while time.monotonic() < deadline and not (self.draining() or prepared.exists()):
             time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-
-
-@contextlib.contextmanager
-def process_handle(pid: int) -> Iterator[int | None]:
-    """A pidfd, or None when the process has ended already."""
-    try:
-        handle = os.pidfd_open(pid) if pid else None
-    except ProcessLookupError:
-        handle = None
-    try:
-        yield handle
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def ended(handle: int | None, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import subprocess
 import tempfile
@@ -12,22 +13,25 @@ from typing import Any
 
 from thebes_runner.errors import HostError
 
+SHOWN_LENGTH = 300  # of a command in an error's line
 LOG = logging.getLogger("thebes-runner")
 
 
 def run(*command: str, timeout: float = 120.0) -> str:
     """Standard output of a command that must succeed."""
+    shown = " ".join(command)
+    shown = shown if len(shown) <= SHOWN_LENGTH else f"{shown[:SHOWN_LENGTH]}…"
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
         )
     except subprocess.TimeoutExpired:
-        raise HostError(f"{' '.join(command)} did not end within {timeout:.0f} s") from None
+        raise HostError(f"{shown} did not end within {timeout:.0f} s") from None
+    except OSError as error:  # no such program, no memory for it, too many arguments
+        raise HostError(f"{shown} could not be started: {error}") from None
     if done.returncode != 0:
         text = (done.stderr or done.stdout).strip().splitlines()
-        raise HostError(
-            f"{' '.join(command)} ended with {done.returncode}: {text[-1] if text else 'no output'}"
-        )
+        raise HostError(f"{shown} ended with {done.returncode}: {text[-1] if text else 'no output'}")
     return done.stdout
 
 
@@ -73,6 +77,19 @@ def disk_free_mib(path: str | Path) -> float:
     return stat.f_bavail * stat.f_frsize / 1024 / 1024
 
 
-def disk_used_mib(path: str | Path) -> float:
-    text = run("du", "--summarize", "--one-file-system", "--block-size=1", str(path), timeout=300)
-    return int(text.split()[0]) / 1024 / 1024
+def disk_used(path: str | Path, inodes: bool = False, timeout: float = 20.0) -> float:
+    """MiB, or number of files, of a folder; infinite when a job's folder can't be counted in this time."""
+    what = "--inodes" if inodes else "--block-size=1"
+    command = ("du", "--summarize", "--one-file-system", what, str(path))
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        LOG.warning("%s can't be measured and counts as the largest: %s", path, error)
+        return math.inf
+    # Not by its exit code: files of a running job vanish under its hands.
+    number = done.stdout.split()[:1]
+    if not number:
+        return 0.0
+    return int(number[0]) / (1 if inodes else 1024 * 1024)

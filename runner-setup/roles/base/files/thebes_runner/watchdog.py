@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
+import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from thebes_runner import processes, system
-from thebes_runner.docker import Docker
+from thebes_runner import docker, processes, system
 from thebes_runner.errors import HostError, RunnerKitError
 from thebes_runner.processes import Process
 from thebes_runner.settings import Instance, Runner, Watchdog
 from thebes_runner.system import LOG
+
+COOL_DOWN_SECONDS = 600.0  # for a supervisor that never comes to an end of its cleaning
+INODES_MIN = 20_000
 
 
 class Action(enum.Enum):
@@ -61,6 +65,59 @@ def decide(job: Job, now: float, limits: Watchdog) -> Action:
     return Action.INTERRUPT if now - job.started >= limits.job_limit else Action.NONE
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shortage:
+    """What the host has too little of, and whose jobs could give it back."""
+
+    reason: str  # memory, disk or inodes
+    text: str
+    jobs: tuple[Instance, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The job that a guard ended last, and when (time.time, as in the supervisor's state)."""
+
+    instance: Instance
+    at: float
+
+
+def gave_back(state: Mapping[str, Any], ended: float) -> bool:
+    """Whether the supervisor has cleaned up after a job that was ended then: it noted the listener's end, or
+    came to a later phase, since."""
+    phase = state.get("phase")
+    if phase in ("ended", "cleaning"):
+        return False
+    later = phase in ("registering", "waiting", "drained", "stopped") and float(state.get("since", 0)) > ended
+    return later or float(state.get("ended", 0)) > ended
+
+
+def choose(
+    jobs: Iterable[Instance],
+    measure: Callable[[Instance], float],
+    last: Ended | None,
+    state: Mapping[str, Any],
+    now: float,
+) -> tuple[Instance, float] | None:
+    """The job to end, and what it uses: the one that uses most. None as long as the one ended last, whose
+    supervisor has this state, can still give something back: all others would be ended until it has."""
+    if last is not None and not gave_back(state, last.at) and abs(now - last.at) < COOL_DOWN_SECONDS:
+        return None  # and nothing is measured, which can take long
+    return max(((job, measure(job)) for job in jobs), key=lambda pair: pair[1], default=None)
+
+
+def scarce(room: os.statvfs_result, disk_min_mib: float) -> tuple[str, str] | None:
+    """Which of a file system's goods runs out, space or inodes, and the words for it."""
+    free = room.f_bavail * room.f_frsize / 1024 / 1024
+    if free < disk_min_mib:
+        return "disk", f"{free:.0f} MiB disk left, limit {disk_min_mib} MiB"
+    # A file system without a fixed number of inodes says that it has none at all. Guard off: limit 0.
+    limit = min(INODES_MIN, room.f_files // 50) if disk_min_mib > 0 else 0
+    if room.f_favail < limit:
+        return "inodes", f"{room.f_favail} inodes left, limit {limit}"
+    return None
+
+
 def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
@@ -72,46 +129,57 @@ class Watch:
     def __init__(self, settings: Runner, limits: Watchdog) -> None:
         self.settings = settings
         self.limits = limits
+        self.ended: Ended | None = None  # in memory only: at worst a restart ends one job more
 
     def look(self) -> None:
         everything = processes.every()
         jobs: list[Instance] = []
         for instance in self.settings.instances:
+            # Any failure, also one that nobody thought of, is this instance's alone: a job that finds a way
+            # to break its own watch must not end the watch over the others.
             try:
-                if self.look_at(instance, everything):
-                    jobs.append(instance)
-            except RunnerKitError as error:
-                LOG.error("%s: watchdog: %s", instance.name, error)
-        self.guard_host(jobs, everything)
+                own = processes.owned_by([range(instance.uid, instance.uid + 1)], everything)
+                job = self.running(instance, own)
+                if job is not None:
+                    jobs.append(instance)  # before it is dealt with: it uses the host even if that fails
+                    self.enforce(instance, job, own)
+            except Exception as error:
+                log_failure(instance.name, error)
+        try:
+            self.guard_host(jobs, everything)
+        except Exception as error:  # the next look has another chance, and the time limits go on
+            log_failure("guard", error)
 
-    def look_at(self, instance: Instance, everything: Sequence[Process]) -> bool:
-        """Whether a job runs (after what had to be done about it)."""
-        own = processes.owned_by([range(instance.uid, instance.uid + 1)], everything)
+    def running(self, instance: Instance, own: Sequence[Process]) -> Job | None:
+        """The job that runs now; new ones are noted."""
         worker = processes.oldest_worker(own)
         before = read_job(instance)
         if worker is None and before is None:
-            return False
+            return None
         if not system.unit_active(instance.job_unit):
-            return False  # the supervisor cleans up and removes the file
+            return None  # the supervisor cleans up and removes the file
         job = next_job(before, worker, self.settings.ephemeral)
         if job is None:
             job_file(instance).unlink(missing_ok=True)
-            return False
+        elif job != before:
+            write_job(instance, job)
+        return job
+
+    def enforce(self, instance: Instance, job: Job, own: Sequence[Process]) -> None:
+        """The limit of a job's age."""
         now = processes.since_boot()
         action = decide(job, now, self.limits)
         if action is Action.INTERRUPT:
+            # Noted first: whatever happens at the interruption, the kill comes in its time.
+            write_job(instance, dataclasses.replace(job, interrupted=now))
             self.interrupt(instance, job, now - job.started, own)
-            job = dataclasses.replace(job, interrupted=now)
-        if job != before:
-            write_job(instance, job)
-        if action is Action.KILL:
+        elif action is Action.KILL:
             limit, grace = self.limits.job_limit, self.limits.upload_grace
             self.kill(
                 instance,
                 "job-limit",
                 f"job still runs {grace:.0f} s after it was interrupted at {limit:.0f} s",
             )
-        return True
 
     def interrupt(self, instance: Instance, job: Job, age: float, own: Sequence[Process]) -> None:
         """SIGINT to the step's processes; the worker lives on, so that uploads can run."""
@@ -120,7 +188,7 @@ class Watch:
         containers = 0
         if self.settings.docker_mode == "rootless":
             try:
-                containers = Docker(instance.docker_socket).interrupt()
+                containers = docker.rootless(instance).interrupt()
             except HostError as error:  # a job may have broken its own daemon; the rest goes on
                 LOG.warning("%s: containers not interrupted: %s", instance.name, error)
         report(
@@ -133,34 +201,52 @@ class Watch:
 
     def kill(self, instance: Instance, reason: str, text: str) -> None:
         """SIGKILL to the whole unit; the supervisor then removes containers and strays."""
-        report(instance, reason, text)
+        # First, and the report afterwards: its file may be on the disk that this job filled.
         system.run("systemctl", "kill", "--kill-who=all", "--signal=SIGKILL", instance.job_unit)
+        report(instance, reason, text)
 
     def guard_host(self, jobs: Sequence[Instance], everything: Sequence[Process]) -> None:
-        if not jobs:
+        short = self.shortage(jobs)
+        if short is None:
             return
+        state = system.read_state(self.ended.instance.state_dir / "state.json") if self.ended else {}
+        now = time.time()
+        measure = functools.partial(usage, short.reason, everything)
+        found = choose(short.jobs, measure, self.ended, state, now)
+        if found is None:
+            return
+        largest, used = found
+        unit = "files" if short.reason == "inodes" else "MiB"
+        self.kill(largest, short.reason, f"host has {short.text}; this job uses the most, {used:.0f} {unit}")
+        self.ended = Ended(instance=largest, at=now)
+
+    def shortage(self, jobs: Sequence[Instance]) -> Shortage | None:
+        if not jobs:
+            return None
         with open("/proc/meminfo", encoding="ascii") as file:
             free = processes.memory_available_mib(file.read())
-        if free < self.limits.memory_min_mib:
-            largest = max(jobs, key=lambda i: memory_used(i, everything))
-            used = memory_used(largest, everything)
-            self.kill(
-                largest,
-                "memory",
-                f"host has {free:.0f} MiB memory left, limit {self.limits.memory_min_mib} MiB; "
-                f"this job uses the most, {used:.0f} MiB",
-            )
-            return
-        free = system.disk_free_mib(jobs[0].directory)
-        if free < self.limits.disk_min_mib:
-            sizes = {instance.name: system.disk_used_mib(instance.directory) for instance in jobs}
-            largest = max(jobs, key=lambda i: sizes[i.name])
-            self.kill(
-                largest,
-                "disk",
-                f"host has {free:.0f} MiB disk left, limit {self.limits.disk_min_mib} MiB; "
-                f"this job uses the most, {sizes[largest.name]:.0f} MiB",
-            )
+        limit = self.limits.memory_min_mib
+        if free < limit:
+            text = f"{free:.0f} MiB memory left, limit {limit} MiB"
+            return Shortage(reason="memory", text=text, jobs=tuple(jobs))
+        # Each runner may have a file system of its own.
+        for directory in {os.stat(i.directory).st_dev: i.directory for i in jobs}.values():
+            if found := scarce(os.statvfs(directory), self.limits.disk_min_mib):
+                device = os.stat(directory).st_dev
+                there = tuple(i for i in jobs if os.stat(i.directory).st_dev == device)
+                return Shortage(reason=found[0], text=f"{found[1]} at {directory}", jobs=there)
+        return None
+
+
+def usage(reason: str, everything: Sequence[Process], instance: Instance) -> float:
+    if reason == "memory":
+        return memory_used(instance, everything)
+    return system.disk_used(instance.directory, inodes=reason == "inodes")
+
+
+def log_failure(who: str, error: Exception) -> None:
+    """One line for what was expected, the place in the program for what was not."""
+    LOG.error("%s: watchdog: %s", who, error, exc_info=not isinstance(error, RunnerKitError))
 
 
 def memory_used(instance: Instance, everything: Sequence[Process]) -> float:
@@ -188,10 +274,13 @@ def write_job(instance: Instance, job: Job) -> None:
 def report(instance: Instance, reason: str, text: str) -> None:
     """Say why, in the journal and in the instance's own log (one JSON object a line)."""
     LOG.warning("%s: watchdog (%s): %s", instance.name, reason, text)
-    instance.log_dir.mkdir(parents=True, exist_ok=True)
     line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "reason": reason, "text": text}
-    with open(instance.log_dir / "watchdog.log", "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        instance.log_dir.mkdir(parents=True, exist_ok=True)
+        with open(instance.log_dir / "watchdog.log", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:  # a full disk; the journal has it
+        LOG.warning("%s: not in the runner's log: %s", instance.name, error)
 
 
 def run(settings: Runner, limits: Watchdog) -> None:

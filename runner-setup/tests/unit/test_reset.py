@@ -1,0 +1,210 @@
+"""What a job can leave behind, and the ways in which it can stand against its removal."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Command
+from thebes_runner import processes, reset, system
+from thebes_runner.errors import HostError
+from thebes_runner.settings import Instance, Runner
+
+Runners = Callable[..., Runner]
+OWN = [range(os.getuid(), os.getuid() + 1)]
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    """A runner of this user, on a host whose shared places are folders of the test."""
+    for name in ("crontabs", "shared", "linger", "base/runner"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(reset, "CRONTABS", (tmp_path / "crontabs", tmp_path / "none"))
+    monkeypatch.setattr(reset, "SHARED_DIRECTORIES", (str(tmp_path / "shared"), str(tmp_path / "none")))
+    monkeypatch.setattr(reset, "LINGER", tmp_path / "linger")
+    monkeypatch.setattr(reset, "SYSV", tmp_path / "none")
+    return Instance(name="a", user=pwd.getpwuid(os.getuid()).pw_name, directory=str(tmp_path / "base"))
+
+
+def test_deleting_takes_any_breadth(tmp_path: Path) -> None:
+    """Their names together are longer than what the kernel takes as arguments."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").touch()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    for number in range(20_000):
+        os.close(os.open(f"{victim}/{number:0250}", os.O_CREAT))
+    (victim / "link").symlink_to(outside)
+    reset.delete(*victim.iterdir())
+    assert list(victim.iterdir()) == []
+    assert (outside / "keep").exists()
+
+
+def test_chunks_keep_all_and_their_order() -> None:
+    arguments = ["a" * 10, "\udcff" * 50, "b", "c" * 4]
+    assert list(reset.chunks(arguments, limit=12)) == [[arguments[0]], [arguments[1]], ["b", "cccc"]]
+    assert list(reset.chunks([])) == []
+
+
+def test_a_command_that_cannot_start_is_an_error_of_the_host(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"^/bin/true x+… could not be started: .*too long"):
+        system.run("/bin/true", *["x" * 100_000] * 100)
+    with pytest.raises(HostError, match="could not be started"):
+        system.run(str(tmp_path / "none"))
+
+
+def test_files_that_others_remove_meanwhile_are_no_error(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / str(number)).touch()
+    first, second, third = tmp_path.iterdir()
+    found = []
+    for entry, _ in reset.entries(tmp_path):
+        found.append(entry)
+        second.unlink(missing_ok=True)
+    assert found == [first, third]
+    assert list(reset.entries(tmp_path / "none")) == []
+
+
+def test_schedules_go_before_the_processes_and_what_came_in_between_too(
+    instance: Instance, runner: Runners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """cron starts something between kill and deletion, which writes where all was deleted."""
+    spool, linger = tmp_path / "crontabs" / "x", tmp_path / "linger" / instance.user
+    spool.touch()
+    linger.touch()
+    log = tmp_path / "log.txt"
+    command("systemctl", f"echo $2 $(ls {shlex.quote(str(spool.parent))}) >>{shlex.quote(str(log))}")
+    (tmp_path / "base" / "first").touch()
+    kills = []
+
+    def kill_all(_: list[range]) -> int:
+        kills.append(spool.exists() or linger.exists())
+        if len(kills) == 2:
+            (tmp_path / "base" / "late").touch()
+            (tmp_path / "shared" / "late").touch()
+        return int(len(kills) < 3)
+
+    monkeypatch.setattr(processes, "kill_all", kill_all)
+    monkeypatch.setattr(reset, "install", lambda *_: None)
+    reset.reset(runner(instance), instance)
+    assert log.read_text().splitlines() == ["thebes-job@a.service x", f"user@{os.getuid()}.service"]
+    assert kills == [False, False, False]
+    assert [p.name for p in (tmp_path / "base").iterdir()] == ["runner"]
+    assert list((tmp_path / "shared").iterdir()) == []
+
+
+def test_processes_that_never_end_to_come_are_told(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "kill_all", lambda _: 1)
+    with pytest.raises(HostError, match="something starts processes"):
+        reset.clear(instance, OWN, keep_docker=False, keep_registration=False)
+
+
+def test_logs_that_cannot_be_kept_do_not_keep_the_deletion(
+    instance: Instance, runner: Runners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """A full disk: what is to be deleted would make the room."""
+    diag = instance.runner_dir / "_diag"
+    diag.mkdir()
+    (diag / "Worker_1.log").write_text("x")
+    (tmp_path / "log").touch()  # no folder can be made there
+    (tmp_path / "base" / "first").touch()
+    command("systemctl", "")
+    monkeypatch.setattr(processes, "kill_all", lambda _: 0)
+    monkeypatch.setattr(reset, "install", lambda *_: None)
+    reset.reset(runner(instance, diagnostics_max_mib=1), instance)
+    assert not (tmp_path / "base" / "first").exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root's entries are the release")
+def test_a_registration_is_kept_only_as_a_file(instance: Instance) -> None:
+    check_registration_files(instance)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another owner than root")
+def test_a_registration_is_kept_only_as_a_file_of_the_user(instance: Instance) -> None:
+    check_registration_files(instance, owner=4242)
+
+
+def check_registration_files(instance: Instance, owner: int = -1) -> None:
+    (instance.runner_dir / ".runner").mkdir()
+    (instance.runner_dir / ".credentials").symlink_to("/etc/passwd")
+    (instance.runner_dir / ".credentials_rsaparams").touch()
+    for entry in instance.runner_dir.iterdir():
+        os.chown(entry, owner, -1, follow_symlinks=False)
+    reset.wipe(instance, keep_docker=False, keep_registration=True)
+    assert [p.name for p in instance.runner_dir.iterdir()] == [".credentials_rsaparams"]
+
+
+def test_a_docker_daemon_that_does_not_obey_loses_its_images(
+    instance: Instance, runner: Runners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def ready(self) -> bool:
+            return True
+
+        def remove_work(self, **_: object) -> None:
+            raise HostError("a list whose Id is no name")
+
+    monkeypatch.setattr(reset.docker, "rootless", lambda _: Broken())
+    values = runner(instance, docker_mode="rootless", docker_keep_images=True)
+    assert not reset.clean_docker(values, instance)
+
+
+SEMAPHORES = """
+       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime
+         0          3   644          1  1000  1000  1000  1000          0 1700000000
+         0          4   644          1     0     0     0     0          0 1700000000
+         0          5   644          1     0     0 100001     0          0 1700000000
+"""
+
+
+def test_ipc_of_the_user_and_its_containers_is_found_by_owner_and_maker() -> None:
+    found = reset.ipc_arguments("sem", SEMAPHORES.strip("\n"), [range(1000, 1001), range(100_000, 165_536)])
+    assert found == ["--semaphore-id=3", "--semaphore-id=5"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs to act as another user")
+def test_ipc_that_is_left_is_removed() -> None:
+    ranges = [range(4242, 4243)]
+    subprocess.run(["ipcmk", "-M", "64", "-S", "1", "-Q"], user=4242, check=True, capture_output=True)
+    before = reset.all_ipc(ranges)
+    reset.remove_ipc(ranges)
+    assert [a.partition("=")[0] for a in before] == ["--shmem-id", "--semaphore-id", "--queue-id"]
+    assert reset.all_ipc(ranges) == []
+
+
+def test_a_folder_is_measured_by_size_and_by_number(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 2**21)
+    assert 2 <= system.disk_used(tmp_path) < 3
+    assert system.disk_used(tmp_path, inodes=True) == 2
+    assert system.disk_used(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "used"), [("echo 1048576 x; exit 1", 1.0), ("exec sleep 60", float("inf"))], ids=["vanished", "slow"]
+)  # fmt: skip
+def test_a_folder_that_changes_or_takes_too_long_is_measured_all_the_same(
+    tmp_path: Path, command: Command, text: str, used: float
+) -> None:
+    command("du", text)
+    assert system.disk_used(tmp_path, timeout=0.2) == used
+
+
+def test_any_number_of_diagnostics_does_not_fill_the_hosts_logs(
+    instance: Instance, runner: Runners, tmp_path: Path
+) -> None:
+    runner(instance)  # puts the logs into the test's folder
+    diag = instance.runner_dir / "_diag"
+    diag.mkdir()
+    for number in range(reset.MAX_DIAGNOSTICS + 5):
+        (diag / f"{number}.log").touch()
+    reset.keep_diagnostics(instance, max_mib=1)
+    assert len(list((tmp_path / "log").rglob("*.log"))) == reset.MAX_DIAGNOSTICS

@@ -1,0 +1,287 @@
+"""The supervisor against full disks, odd files and a GitHub that does not answer; removal for good."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Command
+from fake_github import Fault, FakeGitHub
+from thebes_runner import cli, firewall, reset, settings
+from thebes_runner.errors import HostError
+from thebes_runner.settings import GitHub, Instance, Runner
+from thebes_runner.supervise import ENDINGS, Supervisor
+
+GitHubs = Callable[..., GitHub]
+Runners = Callable[..., Runner]
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    (tmp_path / "base" / "runner").mkdir(parents=True)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    return Instance(name="a", user=user, directory=str(tmp_path / "base"))
+
+
+@pytest.fixture
+def calls(tmp_path: Path, command: Command) -> Callable[[], list[str]]:
+    """What systemctl and nft were asked; there is no table."""
+    log = tmp_path / "calls"
+    command("systemctl", f'echo systemctl "$@" >>{log}; [ "$1" != show ] || echo ActiveState=inactive')
+    command(
+        "nft", f'echo nft "$@" >>{log}; [ "$1" = -f ] || {{ echo No such file >&2; exit 1; }}; cat >{log}.nft'
+    )
+    return lambda: log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def wiped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The instances that were reset."""
+    found: list[str] = []
+    monkeypatch.setattr(reset, "reset", lambda _, instance: found.append(instance.name))
+    return found
+
+
+@pytest.fixture
+def make(runner: Runners, instance: Instance, github_settings: GitHubs) -> Callable[..., Supervisor]:
+    def supervisor(**changes: object) -> Supervisor:
+        values = {"github": github_settings(installation_id="7"), "blocked_addresses": ("169.254.0.0/16",)}
+        return Supervisor(runner(instance, **{**values, **changes}), instance)
+
+    return supervisor
+
+
+def test_a_full_disk_does_not_keep_the_cleaning_that_makes_room(
+    make: Callable[..., Supervisor], wiped: list[str], calls: Callable[[], list[str]]
+) -> None:
+    supervisor = make()
+    settings.STATE_DIR.touch()  # no folder can be made there
+    supervisor.prepare()
+    assert wiped == ["a"]
+    settings.STATE_DIR.unlink()
+    supervisor.note("cleaning")  # nothing is new but that it can be written
+    assert json.loads(supervisor.state_file.read_text())["phase"] == "cleaning"
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The signal handlers of this process, which a supervisor takes for its own."""
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers", "calls")
+def test_an_error_of_the_system_is_waited_out(
+    make: Callable[..., Supervisor], wiped: list[str], instance: Instance
+) -> None:
+    """Not a crash: systemd would start it anew each second, and nobody would see why."""
+    supervisor = make(backoff_seconds=3600.0, backoff_max_seconds=3600.0)
+
+    def cycle() -> None:
+        instance.drain_file.parent.mkdir(parents=True)
+        instance.drain_file.touch()
+        raise OSError(28, "No space left on device")
+
+    supervisor.cycle = cycle  # type: ignore[method-assign]
+    supervisor.run()
+    state = json.loads(supervisor.state_file.read_text())
+    assert state["phase"] == "drained"
+    assert "No space left" in state["last_error"]
+    assert wiped == ["a"]
+
+
+def test_a_table_that_vanished_is_loaded_again(
+    make: Callable[..., Supervisor], wiped: list[str], calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    make().prepare()
+    assert calls() == ["nft list table inet thebes_runner", "nft -f -"]
+    assert "169.254.0.0/16 counter reject" in (tmp_path / "calls.nft").read_text()
+
+
+def test_a_table_that_is_there_costs_one_call(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], command: Command, tmp_path: Path
+) -> None:
+    command("nft", f'echo "$@" >>{tmp_path}/calls')
+    firewall.ensure(make().settings)
+    firewall.ensure(make(blocked_addresses=()).settings)  # nothing is to be blocked
+    assert calls() == ["list table inet thebes_runner"]
+
+
+@pytest.mark.parametrize(
+    "text", ["echo Operation not permitted >&2; exit 1", None], ids=["refused", "no nft"]
+)
+def test_no_job_runs_without_the_table(
+    make: Callable[..., Supervisor], wiped: list[str], command: Command, text: str | None,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    if text is None:
+        monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    else:
+        command("nft", text)
+    with pytest.raises(HostError, match="nft refuses the rules|can't be loaded"):
+        make().prepare()
+    assert wiped == ["a"]
+
+
+def test_folders_in_the_place_of_files_are_cleaned_between_jobs(
+    make: Callable[..., Supervisor], instance: Instance
+) -> None:
+    for name in ("clean-request", "_work", ".runner", ".credentials"):
+        (instance.runner_dir / name / "deep").mkdir(parents=True)
+    supervisor = make(ephemeral=False)
+    supervisor.clean_between_jobs()
+    assert sorted(p.name for p in instance.runner_dir.iterdir()) == [".credentials", ".runner"]
+    supervisor.forget_registration()
+    assert list(instance.runner_dir.iterdir()) == []
+
+
+def test_what_cannot_be_cleaned_gets_no_next_job(
+    make: Callable[..., Supervisor], instance: Instance, calls: Callable[[], list[str]], command: Command
+) -> None:
+    (instance.runner_dir / "clean-request").touch()
+    (instance.runner_dir / "_work").mkdir()
+    command("rm", "exit 1")
+    supervisor = make(ephemeral=False)
+    supervisor.clean_between_jobs()
+    assert calls() == ["systemctl stop thebes-job@a.service"]
+    assert supervisor.stopping
+
+
+@pytest.fixture
+def remove(
+    make: Callable[..., Supervisor], wiped: list[str], calls: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> Callable[..., int]:  # fmt: skip
+    """`thebes-runner remove a` for a supervisor that registered this runner."""
+
+    def call(runner_id: int | None, **changes: object) -> int:
+        supervisor = make(**changes)
+        supervisor.note("idle", runner_id=runner_id, runner_name=f"h-a-{runner_id}")
+        (tmp_path / "runner.json").write_text(json.dumps(dataclasses.asdict(supervisor.settings)))
+        monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path)
+        monkeypatch.setattr("sys.argv", ["thebes-runner", "remove", "a"])
+        return cli.main()
+
+    return call
+
+
+def test_removal_deletes_the_registration(
+    remove: Callable[..., int], fake: FakeGitHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    assert remove(runner.id) == 0
+    assert fake.runners == {}
+    assert capsys.readouterr().out == ""
+
+
+def test_removal_names_the_registration_that_is_left_and_can_be_repeated(
+    remove: Callable[..., int], fake: FakeGitHub, wiped: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    fake.faults = [Fault(r"/actions/runners/\d+", status=500)]
+    assert remove(runner.id) == 1
+    assert wiped == ["a"]  # all the same
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"thebes-runner remove: the registration h-a-{runner.id} (id {runner.id}) is left at acme" in said
+    assert "answered 500" in said
+    assert "delete it there under Settings, Actions, Runners" in said
+    assert cli.main() == 0
+    assert fake.runners == {}
+
+
+def make_busy(fake: FakeGitHub) -> int:
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    fake.control("POST", "/_control/jobs", {"labels": []})
+    runner.last_seen = time.time()
+    fake.message(runner)
+    return runner.id
+
+
+def test_removal_of_a_runner_that_github_thinks_busy_says_so(
+    remove: Callable[..., int], fake: FakeGitHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert remove(make_busy(fake)) == 1
+    assert "GitHub says that a job runs on it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["key_file", "token_file"])
+def test_removal_without_the_key_cleans_and_complains(
+    remove: Callable[..., int], github_settings: GitHubs, wiped: list[str], missing: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    auth = "app" if missing == "key_file" else "token"
+    assert remove(1, github=github_settings(auth=auth, **{missing: "/nowhere"})) == 1
+    assert wiped == ["a"]
+    assert "(id 1) is left at acme" in capsys.readouterr().err
+
+
+def test_a_host_without_credentials_tells_its_controller_what_to_deregister(
+    remove: Callable[..., int], make: Callable[..., Supervisor], github_settings: GitHubs,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Also after the supervisor's own stop, and for a configuration that was never used."""
+    none = github_settings(auth="none")
+    prepared = settings.STATE_DIR / "a" / "prepared.json"
+    prepared.parent.mkdir(parents=True)
+    prepared.write_text('{"runner_id": 8, "name": "h-a-8", "jit_config": "secret"}')
+    make(github=none).retire("stopped")
+    assert remove(7, github=none) == 0
+    assert cli.main() == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told == [{"runner_id": 7, "name": "h-a-7"}, {"runner_id": 8, "name": "h-a-8"}] * 2
+
+
+def test_the_id_outlives_a_stop_without_credentials(
+    make: Callable[..., Supervisor], github_settings: GitHubs, wiped: list[str], calls: Callable[[], list[str]]
+) -> None:  # fmt: skip
+    supervisor = make(github=github_settings(auth="none"))
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    supervisor.retire("stopped")
+    assert make().known_registrations() == [{"runner_id": 7, "name": "h-a-7"}]
+
+
+def test_a_persistent_runner_that_never_registered_has_nothing_to_leave(
+    remove: Callable[..., int], make: Callable[..., Supervisor], fake: FakeGitHub
+) -> None:
+    fake.faults = [Fault("/actions/runners", status=500)]
+    supervisor = make(ephemeral=False)
+    supervisor.instance.drain_file.parent.mkdir(parents=True)
+    supervisor.instance.drain_file.touch()
+    assert supervisor.end("drained") is None
+
+
+def deregister(github: GitHub, key: Path, runner_id: int) -> subprocess.CompletedProcess[str]:
+    program = Path(settings.__file__).parents[1] / "thebes-runner"
+    return subprocess.run(
+        [program, "deregister", str(runner_id)], capture_output=True, text=True, check=False,
+        input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
+    )  # fmt: skip
+
+
+def test_a_controller_deregisters_by_id(fake: FakeGitHub, github_settings: GitHubs, app_key: Path) -> None:
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    hub = github_settings()
+    for _ in range(2):  # the second time it is gone already
+        done = deregister(hub, app_key, runner.id)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert fake.runners == {}
+
+
+def test_a_busy_runner_is_not_deregistered(fake: FakeGitHub, github_settings: GitHubs, app_key: Path) -> None:
+    busy = make_busy(fake)
+    done = deregister(github_settings(), app_key, busy)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"thebes-runner deregister: runner {busy} stays: GitHub says that a job runs on it\n"
+    )
+    assert busy in fake.runners
