@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import ansible_collections
+import packaging.requirements
 import pytest
 import yaml
 
@@ -71,7 +74,10 @@ def provision(tmp_path: Path, **env: str) -> tuple[subprocess.CompletedProcess[s
     """provision.sh with a stand-in of ansible-playbook that prints its arguments and a recap."""
     stand_in = tmp_path / "ansible-playbook"
     stand_in.write_text(
-        '#!/bin/bash\necho "ARGUMENTS $*"; stat -c %a "$RUNNER_APP_KEY_FILE"\necho "PLAY RECAP ***"\necho "builder-1 : ok=3 changed=1"\nexit ${CODE:-0}\n'
+        '#!/bin/bash\necho "ARGUMENTS $*"; stat -c %a "$RUNNER_APP_KEY_FILE"\n'
+        'head $RUNNER_TOKEN_FILE $GOOGLE_APPLICATION_CREDENTIALS </dev/null; echo "SSH $ANSIBLE_SSH_ARGS"\n'
+        'cat ${ANSIBLE_SSH_ARGS#-F } </dev/null; env | grep -E "^(APP_KEY|TOKEN|GOOGLE_KEY|SSH_PRIVATE_KEY)="\n'
+        'echo "PLAY RECAP ***"\necho "${RECAP-builder-1 : ok=3 changed=1}"\nexit ${CODE:-0}\n'
     )
     stand_in.chmod(0o755)
     summary = tmp_path / "summary"
@@ -96,6 +102,81 @@ def test_provisioning_passes_limit_and_tags_and_its_exit_code(tmp_path: Path) ->
     assert done.returncode == 2
     assert "--limit a;b --tags runner\n" in done.stdout
     assert "provisioned" in summary
+
+
+def test_provisioning_fails_when_there_was_no_machine(tmp_path: Path) -> None:
+    done, _ = provision(tmp_path, INVENTORY="aws_ec2.yml", LIMIT="aws", RECAP="")
+    assert done.returncode == 3
+    assert "no machine was reached: inventory/aws_ec2.yml names none with the limit aws" in done.stderr
+
+
+def test_provisioning_hands_over_keys_as_files_only(tmp_path: Path) -> None:
+    """The bastion of an `ssh -J` takes its settings from a file, too, and from nothing else."""
+    done, _ = provision(
+        tmp_path, INVENTORY="gcp.yml", TOKEN="ghp_1", GOOGLE_KEY="{json}", SSH_PRIVATE_KEY="ssh", SSH_KNOWN_HOSTS="known"
+    )
+    assert "ghp_1\n" in done.stdout
+    assert "{json}\n" in done.stdout
+    assert "StrictHostKeyChecking yes" in done.stdout
+    assert not [key for key in ("APP_KEY=", "TOKEN=", "GOOGLE_KEY=", "SSH_PRIVATE_KEY=") if f"\n{key}" in done.stdout]
+
+
+def test_an_inventory_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "aws_ec2.yml").write_text("plugin: amazon.aws.aws_ec2\nno_such_option: [")
+    done = ansible("ansible-playbook", "--inventory", str(tmp_path / "aws_ec2.yml"), "health.yml")
+    assert done.returncode != 0, done.stdout
+
+
+def test_settings_of_dynamic_inventories_have_a_place(tmp_path: Path) -> None:
+    """The example is whole: without its marks of a comment it is what the roles ask for."""
+    example = (ROOT / "inventory/group_vars/all.yml").read_text()
+    (tmp_path / "group_vars").mkdir()
+    text = example.partition("# Instead of the App")[0].replace("# runner_", "runner_")
+    (tmp_path / "group_vars/all.yml").write_text(text)
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {found: }}")
+    done = ansible("ansible-inventory", "--inventory", str(tmp_path / "hosts.yml"), "--host", "found")
+    found = json.loads(done.stdout)
+    assert found["runner_target"] == "ORGANIZATION"
+    assert {"runner_scope", "runner_auth", "runner_app_id", "runner_app_key_file"} <= set(found)
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#"))
+    return dict(re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
+def test_what_a_dynamic_inventory_needs_is_what_its_collection_says(cloud: str) -> None:
+    """A newer `ansible` brings newer collections, which may ask for something else."""
+    found = pins(f"requirements-{cloud}.txt")
+    collections = Path(ansible_collections.__path__[0])
+    if cloud == "gcp":  # its requirements are those of its modules; the plug-in has its own
+        wanted = ["requests >= 2.18.4", "google-auth >= 1.3.0"]
+        plugin = (collections / "google/cloud/plugins/inventory/gcp_compute.py").read_text()
+        assert [line for line in wanted if f"- {line}" not in plugin] == []
+    else:
+        folder = {"aws": "amazon/aws", "azure": "azure/azcollection"}[cloud]
+        lines = (collections / folder / "requirements.txt").read_text().splitlines()
+        wanted = [line for line in lines if line and not line.startswith("#")]
+    assert {packaging.requirements.Requirement(line).name for line in wanted} == set(found)
+    for requirement in map(packaging.requirements.Requirement, wanted):
+        assert requirement.specifier.contains(found[requirement.name], prereleases=True), requirement
+
+
+def test_the_workflow_gives_provision_what_it_reads() -> None:
+    job = yaml.safe_load((ROOT.parent / ".github/workflows/provision-runners.yml").read_text())["jobs"]["provision"]
+    given = {key: value for step in job["steps"] for key, value in step.get("env", {}).items()}
+    script = (ROOT / "provision.sh").read_text()
+    own = {"CLOUD", *(key for key in given if key.startswith(("AWS_", "AZURE_")))}
+    assert {key for key in given if f"${{{key}:" not in script} == own
+    page = (ROOT.parent / "docs/runners.md").read_text().replace("`…_", "`RUNNERS_AZURE_")
+    secrets = re.findall(r"secrets\.(\w+)", " ".join(given.values()))
+    assert [name for name in secrets if f"`{name}`" not in page] == []
+    assert not any("${{" in step.get("run", "") for step in job["steps"])
+    assert job["permissions"] == {"contents": "read"}
+    assert {name for name in PLUGINS if f"'{name}'" in given["CLOUD"]} == set(PLUGINS)
+    clouds = re.findall(r"&& '(\w+)'", given["CLOUD"])
+    assert [cloud for cloud in clouds if not (ROOT / f"requirements-{cloud}.txt").exists()] == []
 
 
 @pytest.mark.parametrize(
