@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "runner_target": "acme/product",
     "runner_app_id": "1",
     "runner_app_key_file": "/dev/null",
+    "runner_environment": {"_GOOD": "100%", "N": 3},
 }
 PLAY = """
 - hosts: all
@@ -43,6 +44,10 @@ WRONG = [
     ({"runner_instances": ["A b"]}, "expected different names of lower-case letters"),
     ({"runner_instances": ["a", "a"]}, "expected different names of lower-case letters"),
     ({"docker_mode": "rootful", "runner_instances": ["a", "b"]}, "they would see each other's containers"),
+    ({"runner_environment": {"GOOD": "x", "a b": "x"}}, 'runner_environment has "a b"; expected names of letters'),
+    ({"runner_environment": {"NEW\n": "x"}}, 'runner_environment has "NEW'),
+    ({"runner_environment": {"1ST": "x"}}, 'runner_environment has "1ST"'),
+    ({"runner_environment": {"NUL": "a\0b"}}, 'runner_environment has "NUL"'),
     ({"runner_ephemeral": False, "runner_auth_location": "controller"}, "needs runner_auth_location host"),
     ({"preflight_disk_min_mib": "lots"}, "preflight_disk_min_mib"),
     ({"maintenance_log_max_mib": "x"}, "maintenance_log_max_mib"),

@@ -1,0 +1,105 @@
+"""What the roles' tasks and templates do, as far as it can be seen without a machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+# Settings and results that may hold passwords, keys or tokens.
+SECRET = re.compile(
+    r"\b(base_https?_proxy|base_proxy_environment|runner_environment|runner_app_key_file|runner_token_file"
+    r"|runner_minted|runner_sign_in_of_controller)\b"
+)
+
+
+def play(folder: Path, *tasks: dict[str, Any], **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run tasks on this machine, as this user, with the defaults of the roles `runner` and `docker`."""
+    for role in ("runner", "docker"):
+        defaults = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
+        settings = {**defaults, **settings}
+    content = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": settings, "tasks": list(tasks)}]
+    (folder / "play.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+    env = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    }
+    command = ["ansible-playbook", "--inventory", "localhost,", str(folder / "play.yml")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
+
+
+def flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for task in tasks:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from flat(task.get(part, []))
+
+
+def all_tasks() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(ROOT.glob("roles/*/tasks/*.yml")) + sorted(ROOT.glob("roles/*/handlers/*.yml")):
+        for task in flat(yaml.safe_load(path.read_text()) or []):
+            yield path, task
+
+
+def test_what_may_hold_a_secret_is_shown_in_no_dry_run() -> None:
+    """provision.sh runs with --diff, and its log is kept at GitHub."""
+    hidden = []
+    for path, task in all_tasks():
+        if template := task.get("ansible.builtin.template"):
+            loop = task.get("loop", [])
+            sources = [template["src"]] if "item" not in template["src"] else loop
+            names = [source["src"] if isinstance(source, dict) else source for source in sources]
+            files = [path.parents[1] / "templates" / (n if n.endswith(".j2") else f"{n}.j2") for n in names]
+            text = "".join(file.read_text() for file in files)
+        elif copy := task.get("ansible.builtin.copy"):
+            text = str(copy)
+        else:
+            continue
+        if SECRET.search(text):
+            hidden.append(task["name"])
+            assert task.get("diff") is False, (path, task["name"])
+        for shown in (task.get("loop"), (task.get("loop_control") or {}).get("label")):
+            assert not SECRET.search(str(shown)) or task.get("no_log") is True, (path, task["name"])
+    assert len(hidden) >= 5, hidden
+
+
+HOSTILE = {
+    "PERCENT": "100%n",
+    "QUOTES": "a \"b\" 'c'",
+    "BACKSLASH": "C:\\new\\",
+    "LINES": "one\ntwo\r\n[Service]\nExecStart=/bin/sh",
+    "PLAIN": "word",
+    "NUMBER": 3,
+}
+# systemd.syntax(7): between double quotes, C's escapes; systemd.unit(5): %% for a percent sign.
+ESCAPED = r"""
+Environment="BACKSLASH=C:\\new\\"
+Environment="LINES=one\ntwo\r\n[Service]\nExecStart=/bin/sh"
+Environment="NUMBER=3"
+Environment="PERCENT=100%%n"
+Environment="PLAIN=word"
+Environment="QUOTES=a \"b\" 'c'"
+"""
+
+
+def test_the_jobs_environment_reaches_them_as_it_is_and_sets_nothing_else(tmp_path: Path) -> None:
+    done = play(
+        tmp_path,
+        {
+            "ansible.builtin.template": {
+                "src": str(ROOT / "roles/runner/templates/job.conf.j2"),
+                "dest": str(tmp_path / "unit"),
+            }
+        },
+        runner_instance="a", runner_uid=1000, runner_home="/srv/a", runner_environment=HOSTILE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "unit").read_text().endswith(ESCAPED)
