@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,15 @@ def play(folder: Path, *tasks: dict[str, Any], **settings: object) -> subprocess
     for role in ("runner", "docker"):
         defaults = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
         settings = {**defaults, **settings}
-    content = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": settings, "tasks": list(tasks)}]
+    content = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": settings,
+            "tasks": list(tasks),
+        }
+    ]
     (folder / "play.yml").write_text(yaml.safe_dump(content, sort_keys=False))
     env = {
         **os.environ,
@@ -103,3 +112,47 @@ def test_the_jobs_environment_reaches_them_as_it_is_and_sets_nothing_else(tmp_pa
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "unit").read_text().endswith(ESCAPED)
+
+
+def below(folder: Path, file: str, *names: str) -> list[dict[str, Any]]:
+    """Named tasks of a role (all without names), with their absolute paths below a folder and no owner."""
+    tasks = yaml.safe_load(
+        re.sub(r"(?<![\w.}])/(etc|var|usr|srv)/", rf"{folder}/\1/", (ROOT / file).read_text())
+    )
+    chosen = [task for task in tasks if not names or task["name"] in names]
+    assert not names or len(chosen) == len(names)
+    for task in chosen:
+        for arguments in task.values():
+            if isinstance(arguments, dict):
+                arguments.pop("owner", None)
+                arguments.pop("group", None)
+    return chosen
+
+
+def stand_in(folder: Path, name: str, text: str) -> None:
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}")
+    (folder / "bin" / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("location", ["host", "controller"])
+def test_without_credentials_the_smoke_test_says_so_and_asks_nothing(tmp_path: Path, location: str) -> None:
+    done = play(tmp_path, *below(tmp_path, "roles/runner/tasks/online.yml"), runner_auth_location=location)
+    assert done.returncode == 0, done.stdout
+    assert f"localhost: NOT CHECKED, as the {location} has no credentials" in " ".join(done.stdout.split())
+    assert "Wait until each runner" not in done.stdout
+
+
+@pytest.mark.parametrize("location", ["host", "controller"])
+def test_with_credentials_the_smoke_test_goes_on(tmp_path: Path, location: str) -> None:
+    (tmp_path / "etc/thebes-runner/secrets").mkdir(parents=True)
+    key = tmp_path / "etc/thebes-runner/secrets/app.pem"
+    key.touch()
+    tasks = below(tmp_path, "roles/runner/tasks/online.yml")
+    wait = next(i for i, task in enumerate(tasks) if task["name"].startswith("Wait until each runner"))
+    given = {"runner_app_key_file": str(key)} if location == "controller" else {}
+    after = {"ansible.builtin.debug": {"msg": "goes on"}}
+    done = play(tmp_path, *tasks[:wait], after, runner_auth_location=location, **given)
+    assert done.returncode == 0, done.stdout
+    assert "NOT CHECKED" not in done.stdout
+    assert "goes on" in done.stdout
