@@ -156,3 +156,37 @@ def test_with_credentials_the_smoke_test_goes_on(tmp_path: Path, location: str) 
     assert done.returncode == 0, done.stdout
     assert "NOT CHECKED" not in done.stdout
     assert "goes on" in done.stdout
+
+
+def test_without_docker_the_rootless_units_go(tmp_path: Path) -> None:
+    unit = tmp_path / "etc/systemd/user/thebes-docker.service"
+    wanted = unit.parent / "default.target.wants/thebes-docker.service"
+    wanted.parent.mkdir(parents=True)
+    unit.touch()
+    wanted.symlink_to("../thebes-docker.service")
+    done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/main.yml"), docker_mode="none")
+    assert done.returncode == 0, done.stdout
+    assert not unit.exists()
+    assert not wanted.is_symlink()
+
+
+SYSTEMCTL = """case "$*" in
+  *list-units*) printf '%s loaded active running x\\n' docker.socket docker.service ;;
+  *show*) printf 'LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n' ;;
+  *stop*) echo "$*" >>"$NOTES" ;;
+esac
+"""
+
+
+def test_from_rootful_to_rootless_the_root_daemon_is_stopped_before_it_is_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/stop.yml"))
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "notes").read_text() == "stop docker.socket\nstop docker.service\n"
+    names = [task["name"] for task in yaml.safe_load((ROOT / "roles/docker/tasks/install.yml").read_text())]
+    stop = names.index("Stop a root daemon that is no longer asked for")
+    assert stop < names.index("Keep the packages from starting a daemon that nobody asked for")
