@@ -190,3 +190,26 @@ def test_from_rootful_to_rootless_the_root_daemon_is_stopped_before_it_is_masked
     names = [task["name"] for task in yaml.safe_load((ROOT / "roles/docker/tasks/install.yml").read_text())]
     stop = names.index("Stop a root daemon that is no longer asked for")
     assert stop < names.index("Keep the packages from starting a daemon that nobody asked for")
+
+
+def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
+    """`-e runner_drain_minutes=10` is text; so each use of a number in an expression says what it is."""
+    tasks = yaml.safe_load((ROOT / "roles/runner/tasks/drain.yml").read_text())
+    retries = next(task["retries"] for task in tasks if "retries" in task)
+    done = play(tmp_path, {"ansible.builtin.debug": {"msg": f"RETRIES {retries}"}}, runner_drain_minutes="10")
+    assert "RETRIES 120" in done.stdout, done.stdout
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        options = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+        for name in (name for name, option in options.items() if option["type"] in ("int", "float")):
+            used = re.compile(
+                rf"(\b{name}\b(?! *\| *(int|float)\b) *([-+*/<>]|==|\|)|[-+*/<>=] *{name}\b(?! *\|))"
+            )
+            for file in [
+                *ROOT.glob("roles/*/tasks/*.yml"),
+                *ROOT.glob("roles/*/templates/*"),
+                *ROOT.glob("roles/*/vars/*"),
+            ]:
+                for line in file.read_text().splitlines():
+                    expressions = " ".join(re.findall(r"\{\{.*?\}\}", line) or [line])
+                    found = used.search(expressions)
+                    assert not found or f"{name} | string" in expressions, (file, line)
