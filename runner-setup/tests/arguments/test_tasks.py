@@ -213,3 +213,33 @@ def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
                     expressions = " ".join(re.findall(r"\{\{.*?\}\}", line) or [line])
                     found = used.search(expressions)
                     assert not found or f"{name} | string" in expressions, (file, line)
+
+
+EXPORTER = (
+    "Look for settings of the node exporter",
+    "Keep them as they are for remove.yml",
+    "Tell the node exporter where to listen",
+)
+RESTORE = (
+    "Look for the node exporter's settings of before",
+    "Look for the node exporter",
+    "Give the node exporter its settings of before",
+)
+
+
+def test_a_node_exporter_of_before_gets_its_arguments_back(tmp_path: Path) -> None:
+    settings = tmp_path / "etc/default/prometheus-node-exporter"
+    settings.parent.mkdir(parents=True)
+    (tmp_path / "etc/thebes-runner").mkdir()
+    before = 'ARGS="--collector.systemd \\\n  --web.listen-address=:9100"\nOTHER=1\n'
+    settings.write_text(before)
+    told = yaml.safe_load((ROOT / "roles/observability/defaults/main.yml").read_text())
+    provision = below(tmp_path, "roles/observability/tasks/main.yml", *EXPORTER)
+    for task in provision:
+        task.pop("notify", None)
+    done = play(tmp_path, *provision, *provision, **told)
+    assert done.returncode == 0, done.stdout
+    assert "127.0.0.1:9100" in settings.read_text()
+    done = play(tmp_path, *below(tmp_path, "roles/observability/tasks/remove.yml", *RESTORE))
+    assert done.returncode == 0, done.stdout
+    assert settings.read_text() == before
