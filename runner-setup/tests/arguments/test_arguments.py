@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "runner_target": "acme/product",
     "runner_app_id": "1",
     "runner_app_key_file": "/dev/null",
+    "runner_environment": {"_GOOD": "100%", "N": 3},
 }
 PLAY = """
 - hosts: all
@@ -33,6 +34,10 @@ WRONG = [
     ({"docker_mode": "podman"}, "value of docker_mode must be one of: rootless, rootful, none, got: podman"),
     ({"watchdog_job_minutes": "six hours"}, "watchdog_job_minutes"),
     ({"runner_ephemeral": "perhaps"}, "runner_ephemeral"),
+    ({"runer_target": "x/y"}, "unknown setting runer_target; did you mean runner_target?"),
+    ({"watchdgo_job_minutes": 3}, "unknown setting watchdgo_job_minutes; did you mean watchdog_job_minutes?"),
+    ({"maintainance_calendar": "daily"}, "did you mean maintenance_calendar?"),
+    ({"runner_instances": ["runners"]}, "whose user would need the name of the group thebes-runners"),
     ({"runner_sha256": {}}, "runner_sha256 has no SHA-256 for"),
     ({"runner_target": "acme"}, 'runner_target is "acme" with runner_scope repository; expected OWNER/NAME'),
     ({"runner_scope": "organization"}, "expected the name of the organization"),
@@ -43,6 +48,10 @@ WRONG = [
     ({"runner_instances": ["A b"]}, "expected different names of lower-case letters"),
     ({"runner_instances": ["a", "a"]}, "expected different names of lower-case letters"),
     ({"docker_mode": "rootful", "runner_instances": ["a", "b"]}, "they would see each other's containers"),
+    ({"runner_environment": {"GOOD": "x", "a b": "x"}}, 'runner_environment has "a b"; expected names of letters'),
+    ({"runner_environment": {"NEW\n": "x"}}, 'runner_environment has "NEW'),
+    ({"runner_environment": {"1ST": "x"}}, 'runner_environment has "1ST"'),
+    ({"runner_environment": {"NUL": "a\0b"}}, 'runner_environment has "NUL"'),
     ({"runner_ephemeral": False, "runner_auth_location": "controller"}, "needs runner_auth_location host"),
     ({"preflight_disk_min_mib": "lots"}, "preflight_disk_min_mib"),
     ({"maintenance_log_max_mib": "x"}, "maintenance_log_max_mib"),
@@ -51,10 +60,13 @@ WRONG = [
 ]  # fmt: skip
 
 
+# Names of users' own variables: like a role's, or like a setting, but not both.
+OWN = ["runners_of_team", "bash_packages", "running_target", "target", "rdocker", "database_packages"]
+
 # What a machine says of itself, which of the two AppArmor folders it has, and what it is told.
 MACHINE = {
     "distribution": "Debian", "distribution_version": "12.11", "distribution_major_version": "12",
-    "architecture": "x86_64", "service_mgr": "systemd", "memtotal_mb": 4096,
+    "architecture": "x86_64", "service_mgr": "systemd", "memtotal_mb": 4096, "dns": ["127.0.0.53", "fe80::1%eth0"],
 }  # fmt: skip
 NOBLE = {"distribution": "Ubuntu", "distribution_version": "24.04", "distribution_major_version": "24"}
 MACHINES: list[tuple[str, dict[str, Any], str, str]] = [
@@ -62,6 +74,8 @@ MACHINES: list[tuple[str, dict[str, Any], str, str]] = [
     ("debian-13-arm", {"distribution_version": "13.1", "distribution_major_version": "13", "architecture": "aarch64"}, "bare", ""),
     ("ubuntu-24", NOBLE, "profile", ""),
     ("apparmor", NOBLE, "bare", "restricts user namespaces and has no AppArmor profile for rootlesskit"),
+    ("dns", {"dns": ["9.9.9.9", "169.254.169.254"]}, "bare", "dns asks the name server 169.254.169.254, which runner_blocked_addresses keeps"),
+    ("azures-dns", {"dns": ["168.63.129.16"]}, "bare", "azures-dns asks the name server 168.63.129.16, which"),
     ("fedora", {"distribution": "Fedora", "distribution_version": "42"}, "bare", "runs Fedora 42; supported are Debian 12 and 13, Ubuntu 22.04 and 24.04"),
     ("old", {"distribution_version": "11.9", "distribution_major_version": "11"}, "bare", "runs Debian 11.9; supported are"),
     ("interim", {**NOBLE, "distribution_version": "24.10"}, "bare", "runs Ubuntu 24.10; supported are"),
@@ -82,6 +96,7 @@ MACHINES_PLAY = """
         ansible_architecture: "{{ says.architecture }}"
         ansible_service_mgr: "{{ says.service_mgr }}"
         ansible_memtotal_mb: "{{ says.memtotal_mb }}"
+        ansible_dns: {nameservers: "{{ says.dns }}"}
     - ansible.builtin.include_role: {name: preflight, tasks_from: system}
     - ansible.builtin.include_role: {name: preflight, tasks_from: settings, public: true}
     - ansible.builtin.include_role: {name: preflight, tasks_from: machine}
@@ -93,7 +108,14 @@ MACHINES_PLAY = """
 Told = tuple[dict[str, str], dict[str, str]]
 
 
-def ask(folder: Path, play: str, hosts: dict[str, Any], *arguments: str, path: str = "") -> Told:
+def ask(
+    folder: Path,
+    play: str,
+    hosts: dict[str, Any],
+    *arguments: str,
+    path: str = "",
+    only: list[str] | None = None,
+) -> Told:
     """What each refused machine was told, and the last message of each other one; one run for all."""
     (folder / "play.yml").write_text(play)
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
@@ -117,7 +139,7 @@ def ask(folder: Path, play: str, hosts: dict[str, Any], *arguments: str, path: s
             if answer.get("failed"):
                 told[host] = " ".join(str(answer).split())
             said[host] = str(answer.get("msg", ""))
-    assert set(result["stats"]) == set(hosts), done.stdout + done.stderr
+    assert set(result["stats"]) == set(only or hosts), done.stdout + done.stderr
     return told, said
 
 
@@ -125,7 +147,8 @@ def ask(folder: Path, play: str, hosts: dict[str, Any], *arguments: str, path: s
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each machine was told; all in one run, as each starts the same checks from scratch."""
     hosts = {f"wrong-{i}": {**GOOD, **settings} for i, (settings, _) in enumerate(WRONG)}
-    return ask(tmp_path_factory.mktemp("arguments"), PLAY, {"good": GOOD, **hosts})[0]
+    good = {**GOOD, **dict.fromkeys(OWN, "x")}
+    return ask(tmp_path_factory.mktemp("arguments"), PLAY, {"good": good, **hosts})[0]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +162,8 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Told:
     sysctl.chmod(0o755)
     hosts = {
         name: {**GOOD, "says": {**MACHINE, **says}, "profiles": str(folder / profiles),
-               "docker_container_limits": False, "preflight_disk_min_mib": 1}
+               "docker_container_limits": False, "preflight_disk_min_mib": 1,
+               "runner_root": f"{folder}/not/there/yet"}
         for name, says, profiles, _ in MACHINES
     }  # fmt: skip
     own = ("-e", "preflight_apparmor_folder={{ profiles }}")
@@ -166,6 +190,22 @@ def test_architecture_labels_checksum_and_packages_follow_from_the_machine(machi
 
 def test_good_settings_pass(answers: dict[str, str]) -> None:
     assert "good" not in answers
+
+
+# The last one's prefix depends on facts, which a run without that machine has not.
+SHORT: dict[str, dict[str, Any]] = {
+    "web.a": {}, "web.b": {"runner_name_prefix": "b-"}, "web.c": {"runner_target": "acme/other"},
+    "web.d": {"runner_name_prefix": "{{ nowhere.hostname }}-"},
+}  # fmt: skip
+
+
+def test_machines_with_the_same_names_of_runners_are_refused(tmp_path: Path) -> None:
+    """Also when only one of them is part of the run."""
+    short = {name: {**GOOD, **settings} for name, settings in SHORT.items()}
+    assert ask(tmp_path, PLAY, short, "--limit", "web.a", only=["web.a"])[0] == {}
+    twins = {**short, "web": GOOD}
+    told = ask(tmp_path, PLAY, twins, "--limit", "web.a", only=["web.a"])[0]["web.a"]
+    assert "web and web.a both call their runners web-… at acme/product" in told
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)), ids=[json.dumps(w[0])[:50] for w in WRONG])

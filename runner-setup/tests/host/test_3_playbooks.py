@@ -44,7 +44,9 @@ def test_preflight_refuses_what_the_machine_is_not_fit_for(
         ).stdout
     )  # fmt: skip
     settings = {**listed["_meta"]["hostvars"][host.name], "ansible_host": host.name}
-    hosts = {name: {**settings, **wrong} for name, (wrong, _) in REFUSED.items()}
+    hosts = {
+        name: {**settings, "runner_name_prefix": f"{name}-", **wrong} for name, (wrong, _) in REFUSED.items()
+    }
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     (tmp_path / "play.yml").write_text(PREFLIGHT)
     github.call("set", {"date_skew": 3600})

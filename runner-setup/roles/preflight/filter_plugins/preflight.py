@@ -1,8 +1,10 @@
-"""Filters that tell unknown settings from known ones."""
+"""Filters that find settings that can't be meant so."""
 
 from __future__ import annotations
 
 import difflib
+import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -19,6 +21,46 @@ def preflight_nearest(name: str, known: list[str]) -> str:
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.0)), "")
 
 
+def preflight_misspelt(names: list[str], known: list[str], roles: list[str]) -> list[str]:
+    """Names that look like a setting whose role is misspelt; others are the user's own business."""
+    found = []
+    for name in names:
+        role = name.partition("_")[0]
+        if role not in roles and difflib.get_close_matches(role, roles, n=1, cutoff=0.8):
+            found += [name] if difflib.get_close_matches(name, known, n=1, cutoff=0.85) else []
+    return sorted(found)
+
+
+def preflight_namesakes(hosts: list[str], hostvars: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Pairs of hosts whose runners would have the same names; also such that are not part of this run."""
+    seen: dict[tuple[object, ...], str] = {}
+    found = []
+    for host in hosts:
+        settings = hostvars[host]
+        prefix = settings.get("runner_name_prefix", f"{host.partition('.')[0]}-")
+        target = settings.get("runner_target")
+        url = settings.get("runner_url", "https://github.com")
+        # What depends on facts of a host that is not part of this run is no text, and can't be compared.
+        if all(isinstance(value, str) for value in (url, target, prefix)):
+            first = seen.setdefault((url, target, prefix), host)
+            if first != host:
+                found.append(f"{first} and {host} both call their runners {prefix}… at {target}")
+    return found
+
+
+def preflight_blocked(addresses: list[str], networks: list[str]) -> str:
+    """The first of the addresses that is in one of the networks."""
+    blocked = [ipaddress.ip_network(network, strict=False) for network in networks]
+    inside = (a for a in addresses if any(ipaddress.ip_address(a) in network for network in blocked))
+    return next(inside, "")
+
+
 class FilterModule:
     def filters(self) -> dict[str, object]:
-        return {"preflight_options": preflight_options, "preflight_nearest": preflight_nearest}
+        return {
+            "preflight_options": preflight_options,
+            "preflight_nearest": preflight_nearest,
+            "preflight_misspelt": preflight_misspelt,
+            "preflight_namesakes": preflight_namesakes,
+            "preflight_blocked": preflight_blocked,
+        }

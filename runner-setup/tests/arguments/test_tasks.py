@@ -1,0 +1,245 @@
+"""What the roles' tasks and templates do, as far as it can be seen without a machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+# Settings and results that may hold passwords, keys or tokens.
+SECRET = re.compile(
+    r"\b(base_https?_proxy|base_proxy_environment|runner_environment|runner_app_key_file|runner_token_file"
+    r"|runner_minted|runner_sign_in_of_controller)\b"
+)
+
+
+def play(folder: Path, *tasks: dict[str, Any], **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run tasks on this machine, as this user, with the defaults of the roles `runner` and `docker`."""
+    for role in ("runner", "docker"):
+        defaults = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
+        settings = {**defaults, **settings}
+    content = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": settings,
+            "tasks": list(tasks),
+        }
+    ]
+    (folder / "play.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+    env = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    }
+    command = ["ansible-playbook", "--inventory", "localhost,", str(folder / "play.yml")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
+
+
+def flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for task in tasks:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from flat(task.get(part, []))
+
+
+def all_tasks() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(ROOT.glob("roles/*/tasks/*.yml")) + sorted(ROOT.glob("roles/*/handlers/*.yml")):
+        for task in flat(yaml.safe_load(path.read_text()) or []):
+            yield path, task
+
+
+def test_what_may_hold_a_secret_is_shown_in_no_dry_run() -> None:
+    """provision.sh runs with --diff, and its log is kept at GitHub."""
+    hidden = []
+    for path, task in all_tasks():
+        if template := task.get("ansible.builtin.template"):
+            loop = task.get("loop", [])
+            sources = [template["src"]] if "item" not in template["src"] else loop
+            names = [source["src"] if isinstance(source, dict) else source for source in sources]
+            files = [path.parents[1] / "templates" / (n if n.endswith(".j2") else f"{n}.j2") for n in names]
+            text = "".join(file.read_text() for file in files)
+        elif copy := task.get("ansible.builtin.copy"):
+            text = str(copy)
+        else:
+            continue
+        if SECRET.search(text):
+            hidden.append(task["name"])
+            assert task.get("diff") is False, (path, task["name"])
+        for shown in (task.get("loop"), (task.get("loop_control") or {}).get("label")):
+            assert not SECRET.search(str(shown)) or task.get("no_log") is True, (path, task["name"])
+    assert len(hidden) >= 5, hidden
+
+
+HOSTILE = {
+    "PERCENT": "100%n",
+    "QUOTES": "a \"b\" 'c'",
+    "BACKSLASH": "C:\\new\\",
+    "LINES": "one\ntwo\r\n[Service]\nExecStart=/bin/sh",
+    "PLAIN": "word",
+    "NUMBER": 3,
+}
+# systemd.syntax(7): between double quotes, C's escapes; systemd.unit(5): %% for a percent sign.
+ESCAPED = r"""
+Environment="BACKSLASH=C:\\new\\"
+Environment="LINES=one\ntwo\r\n[Service]\nExecStart=/bin/sh"
+Environment="NUMBER=3"
+Environment="PERCENT=100%%n"
+Environment="PLAIN=word"
+Environment="QUOTES=a \"b\" 'c'"
+"""
+
+
+def test_the_jobs_environment_reaches_them_as_it_is_and_sets_nothing_else(tmp_path: Path) -> None:
+    done = play(
+        tmp_path,
+        {
+            "ansible.builtin.template": {
+                "src": str(ROOT / "roles/runner/templates/job.conf.j2"),
+                "dest": str(tmp_path / "unit"),
+            }
+        },
+        runner_instance="a", runner_uid=1000, runner_home="/srv/a", runner_environment=HOSTILE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "unit").read_text().endswith(ESCAPED)
+
+
+def below(folder: Path, file: str, *names: str) -> list[dict[str, Any]]:
+    """Named tasks of a role (all without names), with their absolute paths below a folder and no owner."""
+    tasks = yaml.safe_load(
+        re.sub(r"(?<![\w.}])/(etc|var|usr|srv)/", rf"{folder}/\1/", (ROOT / file).read_text())
+    )
+    chosen = [task for task in tasks if not names or task["name"] in names]
+    assert not names or len(chosen) == len(names)
+    for task in chosen:
+        for arguments in task.values():
+            if isinstance(arguments, dict):
+                arguments.pop("owner", None)
+                arguments.pop("group", None)
+    return chosen
+
+
+def stand_in(folder: Path, name: str, text: str) -> None:
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}")
+    (folder / "bin" / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("location", ["host", "controller"])
+def test_without_credentials_the_smoke_test_says_so_and_asks_nothing(tmp_path: Path, location: str) -> None:
+    done = play(tmp_path, *below(tmp_path, "roles/runner/tasks/online.yml"), runner_auth_location=location)
+    assert done.returncode == 0, done.stdout
+    assert f"localhost: NOT CHECKED, as the {location} has no credentials" in " ".join(done.stdout.split())
+    assert "Wait until each runner" not in done.stdout
+
+
+@pytest.mark.parametrize("location", ["host", "controller"])
+def test_with_credentials_the_smoke_test_goes_on(tmp_path: Path, location: str) -> None:
+    (tmp_path / "etc/thebes-runner/secrets").mkdir(parents=True)
+    key = tmp_path / "etc/thebes-runner/secrets/app.pem"
+    key.touch()
+    tasks = below(tmp_path, "roles/runner/tasks/online.yml")
+    wait = next(i for i, task in enumerate(tasks) if task["name"].startswith("Wait until each runner"))
+    given = {"runner_app_key_file": str(key)} if location == "controller" else {}
+    after = {"ansible.builtin.debug": {"msg": "goes on"}}
+    done = play(tmp_path, *tasks[:wait], after, runner_auth_location=location, **given)
+    assert done.returncode == 0, done.stdout
+    assert "NOT CHECKED" not in done.stdout
+    assert "goes on" in done.stdout
+
+
+def test_without_docker_the_rootless_units_go(tmp_path: Path) -> None:
+    unit = tmp_path / "etc/systemd/user/thebes-docker.service"
+    wanted = unit.parent / "default.target.wants/thebes-docker.service"
+    wanted.parent.mkdir(parents=True)
+    unit.touch()
+    wanted.symlink_to("../thebes-docker.service")
+    done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/main.yml"), docker_mode="none")
+    assert done.returncode == 0, done.stdout
+    assert not unit.exists()
+    assert not wanted.is_symlink()
+
+
+SYSTEMCTL = """case "$*" in
+  *list-units*) printf '%s loaded active running x\\n' docker.socket docker.service ;;
+  *show*) printf 'LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n' ;;
+  *stop*) echo "$*" >>"$NOTES" ;;
+esac
+"""
+
+
+def test_from_rootful_to_rootless_the_root_daemon_is_stopped_before_it_is_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/stop.yml"))
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "notes").read_text() == "stop docker.socket\nstop docker.service\n"
+    names = [task["name"] for task in yaml.safe_load((ROOT / "roles/docker/tasks/install.yml").read_text())]
+    stop = names.index("Stop a root daemon that is no longer asked for")
+    assert stop < names.index("Keep the packages from starting a daemon that nobody asked for")
+
+
+def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
+    """`-e runner_drain_minutes=10` is text; so each use of a number in an expression says what it is."""
+    tasks = yaml.safe_load((ROOT / "roles/runner/tasks/drain.yml").read_text())
+    retries = next(task["retries"] for task in tasks if "retries" in task)
+    done = play(tmp_path, {"ansible.builtin.debug": {"msg": f"RETRIES {retries}"}}, runner_drain_minutes="10")
+    assert "RETRIES 120" in done.stdout, done.stdout
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        options = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+        for name in (name for name, option in options.items() if option["type"] in ("int", "float")):
+            used = re.compile(
+                rf"(\b{name}\b(?! *\| *(int|float)\b) *([-+*/<>]|==|\|)|[-+*/<>=] *{name}\b(?! *\|))"
+            )
+            for file in [
+                *ROOT.glob("roles/*/tasks/*.yml"),
+                *ROOT.glob("roles/*/templates/*"),
+                *ROOT.glob("roles/*/vars/*"),
+            ]:
+                for line in file.read_text().splitlines():
+                    expressions = " ".join(re.findall(r"\{\{.*?\}\}", line) or [line])
+                    found = used.search(expressions)
+                    assert not found or f"{name} | string" in expressions, (file, line)
+
+
+EXPORTER = (
+    "Look for settings of the node exporter",
+    "Keep them as they are for remove.yml",
+    "Tell the node exporter where to listen",
+)
+RESTORE = (
+    "Look for the node exporter's settings of before",
+    "Look for the node exporter",
+    "Give the node exporter its settings of before",
+)
+
+
+def test_a_node_exporter_of_before_gets_its_arguments_back(tmp_path: Path) -> None:
+    settings = tmp_path / "etc/default/prometheus-node-exporter"
+    settings.parent.mkdir(parents=True)
+    (tmp_path / "etc/thebes-runner").mkdir()
+    before = 'ARGS="--collector.systemd \\\n  --web.listen-address=:9100"\nOTHER=1\n'
+    settings.write_text(before)
+    told = yaml.safe_load((ROOT / "roles/observability/defaults/main.yml").read_text())
+    provision = below(tmp_path, "roles/observability/tasks/main.yml", *EXPORTER)
+    for task in provision:
+        task.pop("notify", None)
+    done = play(tmp_path, *provision, *provision, **told)
+    assert done.returncode == 0, done.stdout
+    assert "127.0.0.1:9100" in settings.read_text()
+    done = play(tmp_path, *below(tmp_path, "roles/observability/tasks/remove.yml", *RESTORE))
+    assert done.returncode == 0, done.stdout
+    assert settings.read_text() == before
