@@ -31,6 +31,18 @@ PREFLIGHT = """
   any_errors_fatal: false
   roles: [preflight]
 """
+REMOVE = """
+- hosts: all
+  become: true
+  gather_facts: true
+  tasks:
+    - name: Remove one runner
+      ansible.builtin.include_role:
+        name: runner
+        tasks_from: remove_instance
+      vars:
+        runner_instance: a
+"""
 
 
 def test_preflight_refuses_what_the_machine_is_not_fit_for(
@@ -141,6 +153,10 @@ def test_controller_keeps_the_credentials_of_an_enterprise(
     wait_ready(github, "a")
     scopes = {r["name"]: r["scope"] for r in github.runners()}
     assert [scopes[name] for name in registered(host)] == ["enterprises/big"]
+    name = registered(host).pop()
+    (tmp_path / "remove.yml").write_text(REMOVE)
+    play(str(tmp_path / "remove.yml"), *extra[:2])
+    assert name not in [r["name"] for r in github.runners()]
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
