@@ -81,6 +81,17 @@ def pair(tmp_path: Path, runner: Callable[..., Runner], command: Command) -> Run
     return made
 
 
+@pytest.mark.parametrize("age", [49.0, 51.0], ids=["of the last listener", "of this listener"])
+def test_a_job_of_the_last_listener_is_none_of_this_one(pair: Runner, command: Command, age: float) -> None:
+    """It can be noted just after the supervisor had removed it. The job of `pair` is 50 s old."""
+    microseconds = round((time.monotonic() - age) * 1e6)
+    command("systemctl", f"echo ActiveState=active; echo ExecMainStartTimestampMonotonic={microseconds}")
+    (instance, _) = pair.instances
+    found = Watch(pair, LIMITS).running(instance, [worker(7, processes.since_boot() - 50.0)])
+    assert (found is not None) == (age > 50)
+    assert (watchdog.read_job(instance) is not None) == (age > 50)
+
+
 def killed(tmp_path: Path) -> list[str]:
     file = tmp_path / "killed"
     return file.read_text().split() if file.exists() else []

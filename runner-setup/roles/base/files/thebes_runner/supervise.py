@@ -206,6 +206,8 @@ class Supervisor:
 
     def listen(self) -> None:
         self.stopping = False
+        # The watchdog may have noted the last listener's job while that ended.
+        (self.instance.run_dir / "job.json").unlink(missing_ok=True)
         system.run("systemctl", "start", self.instance.job_unit)
         # Type=exec: the process has its environment by now, the file has done its service.
         (self.instance.run_dir / "listener.env").unlink(missing_ok=True)

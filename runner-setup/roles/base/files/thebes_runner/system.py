@@ -41,8 +41,15 @@ def unit_properties(unit: str, *names: str) -> dict[str, str]:
 
 
 def unit_active(unit: str) -> bool:
-    state = unit_properties(unit, "ActiveState")["ActiveState"]
-    return state in ("active", "activating", "reloading", "deactivating")
+    return unit_started(unit) is not None
+
+
+def unit_started(unit: str) -> float | None:
+    """Seconds from boot to the start of an active unit's main process; None when it is not active."""
+    shown = unit_properties(unit, "ActiveState", "ExecMainStartTimestampMonotonic")
+    if shown["ActiveState"] not in ("active", "activating", "reloading", "deactivating"):
+        return None
+    return int(shown.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
 
 
 def main_pid(unit: str) -> int:

@@ -16,7 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from thebes_runner import docker, processes, system
 from thebes_runner.errors import HostError, RunnerKitError
@@ -56,6 +56,15 @@ def next_job(job: Job | None, worker: Process | None, ephemeral: bool) -> Job | 
     if job is not None and job.worker == worker.pid:
         return job
     return Job(worker=worker.pid, started=worker.started)
+
+
+Seen = TypeVar("Seen", Job, Process)
+
+
+def since(listening: float, seen: Seen | None) -> Seen | None:
+    """What is of this listener. A worker that ended while we looked, or the job that we then noted after the
+    supervisor had removed it, would else be taken for a job of the next one."""
+    return seen if seen is not None and seen.started >= listening else None
 
 
 def decide(job: Job, now: float, limits: Watchdog) -> Action:
@@ -156,9 +165,10 @@ class Watch:
         before = read_job(instance)
         if worker is None and before is None:
             return None
-        if not system.unit_active(instance.job_unit):
+        listening = system.unit_started(instance.job_unit)
+        if listening is None:
             return None  # the supervisor cleans up and removes the file
-        job = next_job(before, worker, self.settings.ephemeral)
+        job = next_job(since(listening, before), since(listening, worker), self.settings.ephemeral)
         if job is None:
             job_file(instance).unlink(missing_ok=True)
         elif job != before:
