@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+Figure = Callable[..., None]
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # only a failing test waits that long
 
@@ -171,8 +172,15 @@ def wait_ready(github: GitHub, instance: str) -> str:
     return str(wait_for(lambda: github.ready(instance), f"runner {instance} is online and idle")[0])
 
 
+def recovered(github: GitHub, instance: str, before: str, seconds: float = PATIENCE) -> float:
+    """Seconds until another registration of the instance is ready."""
+    start = time.monotonic()
+    wait_for(lambda: [n for n in github.ready(instance) if n != before], f"a new runner {instance}", seconds)
+    return time.monotonic() - start
+
+
 @pytest.fixture
-def figure() -> Callable[..., None]:
+def figure() -> Figure:
     """Notes a measurement for the table that is printed at the end."""
 
     def note(name: str, value: float, unit: str = "s") -> None:

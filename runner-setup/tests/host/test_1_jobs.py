@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import GitHub, Host, Jobs, instance_of, wait_for, wait_ready
+from conftest import Figure, GitHub, Host, Jobs, instance_of, recovered, wait_for, wait_ready
 
 DAEMON = "setsid --fork sleep 4321 </dev/null >/dev/null 2>&1"
 # The image thebes-small is at the hosts' mirror only (tests/host/registry.sh): each use is a pull through it.
@@ -42,7 +42,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_job_runs_and_the_next_runner_is_a_new_one(
-    jobs: Jobs, github: GitHub, host: Host, figure: Callable[[str, float], None]
+    jobs: Jobs, github: GitHub, host: Host, figure: Figure
 ) -> None:
     before = wait_ready(github, "a")
     job = jobs.run("id -un; echo $HOME; touch ~/mine", "pwd", labels=("local", "X64", "gpu-none"))
@@ -60,7 +60,7 @@ def test_a_job_runs_and_the_next_runner_is_a_new_one(
 
 
 @pytest.mark.usefixtures("both")
-def test_idle_memory(jobs: Jobs, host: Host, figure: Callable[..., None]) -> None:
+def test_idle_memory(jobs: Jobs, host: Host, figure: Figure) -> None:
     """Without the listener, as the stand-in's memory says nothing about GitHub's."""
 
     def resident(unit: str) -> float:
@@ -97,7 +97,9 @@ def test_two_instances_work_side_by_side(jobs: Jobs) -> None:
     assert abs(states[0]["started"] - states[1]["started"]) < 2.5
 
 
-def test_stray_daemons_files_and_services_are_gone_afterwards(jobs: Jobs, host: Host, github: GitHub) -> None:
+def test_stray_daemons_files_and_services_are_gone_afterwards(
+    jobs: Jobs, host: Host, github: GitHub, figure: Figure
+) -> None:
     job = jobs.run(
         DAEMON,
         "echo 'exec bash -c \"echo pwned > /tmp/pwned\"' >> ~/.bashrc; mkdir -p ~/.config/systemd/user/default.target.wants",
@@ -106,10 +108,11 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(jobs: Jobs, host: 
         "systemd-run --user --unit=stray sleep 4323",
         "touch /dev/shm/left /tmp/left /var/tmp/left; mkdir -p $THEBES_RUNNER_DIR/_work/x/$(printf 'd/%.0s' $(seq 900))",
         "chmod 000 $THEBES_RUNNER_DIR/_work/x",
+        'python3 -c \'for i in range(20000): open(f"/tmp/{i:0250}", "w")\'',
     )
     assert job["conclusion"] == "success", job["log"]
     instance = instance_of(job["runner"])
-    wait_ready(github, instance)
+    figure("daemons, services and 20,000 files left behind", recovered(github, instance, job["runner"]))
     left = host.run(f"ps -u thebes-{instance} -o args=")
     assert "sleep 43" not in left
     base = f"/srv/thebes-runner/thebes-{instance}"
@@ -133,7 +136,7 @@ def test_the_runners_own_programs_cannot_be_replaced(jobs: Jobs, host: Host) -> 
     assert job["conclusion"] == "success", job["log"]
 
 
-def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
+def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     """Rootless daemon; files made by a container's root; the socket mounted into a container."""
     job = jobs.run(
         "docker info 2>&1 | grep -w rootless",
@@ -145,7 +148,7 @@ def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub) -> None:
     )
     assert job["conclusion"] == "success", job["log"]
     instance = instance_of(job["runner"])
-    wait_ready(github, instance)
+    figure("a container, a volume and a network left behind", recovered(github, instance, job["runner"]))
     assert "sleep 4324" not in host.run("ps -e -o args=")
     after = f"DOCKER_HOST=unix:///run/user/{host.uid(instance)}/docker.sock docker"
     assert (
@@ -214,7 +217,7 @@ def test_jobs_trust_the_ca_bundle(jobs: Jobs, github: GitHub) -> None:
     assert job["conclusion"] == "success", job["log"]
 
 
-def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub) -> None:
+def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     """Files of other ids inside containers belong to subordinate ids that the user can't delete."""
     job = jobs.run(
         "mkdir d; chmod 777 d; docker run --rm -u 1234 -v $PWD/d:/d thebes-small sh -c 'mkdir /d/own; touch /d/own/f'",
@@ -222,7 +225,7 @@ def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub) ->
     )
     assert job["conclusion"] == "success", job["log"]
     instance = instance_of(job["runner"])
-    wait_ready(github, instance)
+    figure("files of other users left behind", recovered(github, instance, job["runner"]))
     assert host.run(f"find /srv/thebes-runner/thebes-{instance}/runner/_work 2>/dev/null", check=False) == ""
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from conftest import GitHub, Host, Jobs, instance_of, wait_for, wait_ready
+from conftest import Figure, GitHub, Host, Jobs, instance_of, recovered, wait_for, wait_ready
 
-Figure = Callable[[str, float], None]
 JIT = "generate-jitconfig"
-
-
-def recovered(github: GitHub, instance: str, before: str, seconds: float = 120) -> float:
-    """Seconds until another registration of the instance is ready."""
-    start = time.monotonic()
-    wait_for(lambda: [n for n in github.ready(instance) if n != before], f"a new runner {instance}", seconds)
-    return time.monotonic() - start
 
 
 def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(
@@ -56,6 +48,37 @@ def test_a_job_that_ignores_the_interrupt_is_killed_whole(
     assert host.health(instance)["watchdog_ends"] >= 2
 
 
+# In the place of the runner's Docker socket: every answer is a list in a list in a list …
+HOSTILE = """
+import os, socket
+path = os.environ["XDG_RUNTIME_DIR"] + "/docker.sock"
+os.unlink(path)
+server = socket.create_server(path, family=socket.AF_UNIX)
+open("/tmp/listening", "w").close()
+while True:
+    taken = server.accept()[0]
+    taken.recv(65536)
+    taken.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100000\\r\\n\\r\\n" + b"[" * 100000)
+"""
+
+
+def test_what_answers_on_the_docker_socket_does_not_stop_the_watchdog(
+    jobs: Jobs, host: Host, github: GitHub
+) -> None:
+    with host.limits(job_limit=8, upload_grace=2):
+        job = jobs.submit(
+            f"cat > hostile.py <<'E'{HOSTILE}E",
+            "systemd-run --user --quiet --unit=hostile python3 $PWD/hostile.py; trap '' INT;"
+            " until test -e /tmp/listening; do sleep 0.1; done; echo replaced; sleep 300",
+        )
+        state = jobs.started(job, "replaced\n")
+        instance = instance_of(state["runner"])
+        recovered(github, instance, state["runner"])
+    told = host.run(f"tail -2 /var/log/thebes-runner/{instance}/watchdog.log")
+    assert "and 0 containers interrupted" in told
+    assert "job-limit" in told
+
+
 def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, github: GitHub) -> None:
     """A job that ends its own worker, and stops the listener, which would tell of it, is a job still."""
     with host.limits(job_limit=8, upload_grace=2):
@@ -90,6 +113,14 @@ def test_killing_the_watchdog_does_not_stop_the_clock(jobs: Jobs, host: Host, gi
     age = float(re.search(r"job is (\d+) s old", report)[1])
     assert 8 <= age < 100
     assert before["started"] > 0
+
+
+def test_blocked_addresses_stay_blocked_after_a_flush(host: Host, github: GitHub) -> None:
+    wait_ready(github, "a")
+    table = "nft list table inet thebes_runner"
+    assert host.code(table) == 0
+    host.run("nft flush ruleset")
+    wait_for(lambda: host.code(table) == 0, "the rules are back")
 
 
 def test_kill_9_of_an_idle_listener(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:

@@ -117,6 +117,17 @@ def test_a_table_that_is_there_costs_one_call(
     assert calls() == ["list table inet thebes_runner"]
 
 
+def test_a_flush_while_a_listener_runs_is_noticed(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], command: Command
+) -> None:
+    make().check_firewall(busy=False)
+    assert calls() == ["nft list table inet thebes_runner", "nft -f -"]
+    command("nft", "echo Operation not permitted >&2; exit 1")
+    make().check_firewall(busy=True)  # the job goes on
+    with pytest.raises(HostError, match="not permitted"):
+        make().check_firewall(busy=False)
+
+
 @pytest.mark.parametrize(
     "text", ["echo Operation not permitted >&2; exit 1", None], ids=["refused", "no nft"]
 )

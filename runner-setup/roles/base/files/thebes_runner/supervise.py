@@ -221,13 +221,25 @@ class Supervisor:
                 busy = self.job_started()
                 self.note("job" if busy else "idle")
                 self.clean_between_jobs()
+                due = time.monotonic() >= next_check
+                if due:
+                    next_check = time.monotonic() + self.settings.registration_check_seconds
+                    self.check_firewall(busy)
                 if busy:
                     continue
                 if self.draining() and not self.stopping:
                     self.stop_idle_listener()
-                elif time.monotonic() >= next_check:
-                    next_check = time.monotonic() + self.settings.registration_check_seconds
+                elif due:
                     self.check_registration()
+
+    def check_firewall(self, busy: bool) -> None:
+        """A flush of the host's rules takes ours along. Without them no job may come; one that runs stays."""
+        try:
+            firewall.ensure(self.settings)
+        except HostError as error:
+            if not busy:
+                raise
+            LOG.error("%s: %s", self.instance.name, error)
 
     def job_started(self) -> bool:
         """The watchdog is the one that knows; it writes the job's file as long as the job lasts."""
