@@ -123,17 +123,8 @@ def test_logs_that_cannot_be_kept_do_not_keep_the_deletion(
     assert not (tmp_path / "base" / "first").exists()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root's entries are the release")
-def test_a_registration_is_kept_only_as_a_file(instance: Instance) -> None:
-    check_registration_files(instance)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="needs another owner than root")
 def test_a_registration_is_kept_only_as_a_file_of_the_user(instance: Instance) -> None:
-    check_registration_files(instance, owner=4242)
-
-
-def check_registration_files(instance: Instance, owner: int = -1) -> None:
+    owner = 4242 if os.getuid() == 0 else -1  # root's entries are the release
     (instance.runner_dir / ".runner").mkdir()
     (instance.runner_dir / ".credentials").symlink_to("/etc/passwd")
     (instance.runner_dir / ".credentials_rsaparams").touch()
@@ -171,7 +162,7 @@ def test_ipc_of_the_user_and_its_containers_is_found_by_owner_and_maker() -> Non
     assert found == ["--semaphore-id=3", "--semaphore-id=5"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs to act as another user")
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to act as another user")
 def test_ipc_that_is_left_is_removed() -> None:
     ranges = [range(4242, 4243)]
     subprocess.run(["ipcmk", "-M", "64", "-S", "1", "-Q"], user=4242, check=True, capture_output=True)
