@@ -112,7 +112,10 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
     )
     assert job["conclusion"] == "success", job["log"]
     instance = instance_of(job["runner"])
-    figure("daemons, services and 20,000 files left behind", recovered(github, instance, job["runner"]))
+    figure(
+        "daemons, services and 20,000 files left behind: job end to ready",
+        recovered(github, instance, job["runner"]),
+    )
     left = host.run(f"ps -u thebes-{instance} -o args=")
     assert "sleep 43" not in left
     base = f"/srv/thebes-runner/thebes-{instance}"
@@ -148,7 +151,10 @@ def test_docker_from_a_job(jobs: Jobs, host: Host, github: GitHub, figure: Figur
     )
     assert job["conclusion"] == "success", job["log"]
     instance = instance_of(job["runner"])
-    figure("a container, a volume and a network left behind", recovered(github, instance, job["runner"]))
+    figure(
+        "a container, a volume and a network left behind: job end to ready",
+        recovered(github, instance, job["runner"]),
+    )
     assert "sleep 4324" not in host.run("ps -e -o args=")
     after = f"DOCKER_HOST=unix:///run/user/{host.uid(instance)}/docker.sock docker"
     assert (
@@ -225,7 +231,7 @@ def test_root_owned_files_are_removed(jobs: Jobs, host: Host, github: GitHub, fi
     )
     assert job["conclusion"] == "success", job["log"]
     instance = instance_of(job["runner"])
-    figure("files of other users left behind", recovered(github, instance, job["runner"]))
+    figure("files of other users left behind: job end to ready", recovered(github, instance, job["runner"]))
     assert host.run(f"find /srv/thebes-runner/thebes-{instance}/runner/_work 2>/dev/null", check=False) == ""
 
 
