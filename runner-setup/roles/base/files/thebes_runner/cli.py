@@ -90,7 +90,7 @@ def online_command(arguments: argparse.Namespace) -> int:
     else:
         runner = settings.runner()
         client = github.Client(runner.github)
-        states = (system.read_state(instance.state_dir / "state.json") for instance in runner.instances)
+        states = (system.read_state(instance.state_file) for instance in runner.instances)
         names = [str(state.get("runner_name")) for state in states]
     status = {r.name: r.status for r in client.registrations("")}
     for name in names:
@@ -146,8 +146,8 @@ def deregister_command(arguments: argparse.Namespace) -> int:
 def wants_config_command(arguments: argparse.Namespace) -> int:
     """For a controller: whether this instance waits for a one-time configuration."""
     instance = settings.runner().instance(arguments.instance)
-    state = system.read_state(instance.state_dir / "state.json")
-    has_one = (instance.state_dir / "prepared.json").exists() or state.get("phase") in ("idle", "job")
+    state = system.read_state(instance.state_file)
+    has_one = instance.prepared_file.exists() or state.get("phase") in ("idle", "job")
     sys.stdout.write("no\n" if has_one else "yes\n")
     return 0
 

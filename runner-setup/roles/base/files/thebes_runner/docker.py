@@ -24,7 +24,7 @@ from typing import Any
 
 from thebes_runner import processes
 from thebes_runner.errors import HostError
-from thebes_runner.settings import Instance
+from thebes_runner.settings import Instance, Runner
 
 ROOTFUL_SOCKET = Path("/var/run/docker.sock")
 MAX_ANSWER = 16 * 1024 * 1024
@@ -99,6 +99,11 @@ def rootless(instance: Instance) -> Docker:
 
 def rootful() -> Docker:
     return Docker(ROOTFUL_SOCKET, [range(1)])
+
+
+def daemon(runner: Runner, instance: Instance) -> Docker:
+    """The one that the runner's jobs use; not with docker_mode none."""
+    return rootful() if runner.docker_mode == "rootful" else rootless(instance)
 
 
 class Docker:

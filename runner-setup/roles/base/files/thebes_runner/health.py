@@ -37,10 +37,7 @@ class Health:
 
 
 def docker_ready(runner: Runner, instance: Instance) -> bool:
-    if runner.docker_mode == "none":
-        return True
-    daemon = docker.rootful() if runner.docker_mode == "rootful" else docker.rootless(instance)
-    return daemon.ready()
+    return runner.docker_mode == "none" or docker.daemon(runner, instance).ready()
 
 
 def watchdog_ends(instance: Instance) -> int:
@@ -49,7 +46,7 @@ def watchdog_ends(instance: Instance) -> int:
 
 
 def examine(runner: Runner, instance: Instance) -> Health:
-    state = system.read_state(instance.state_dir / "state.json")
+    state = system.read_state(instance.state_file)
     job = watchdog.read_job(instance)
     outdated = system.read_state(settings.STATE_DIR / "version.json").get("outdated_since")
     active = system.unit_active(instance.supervisor_unit)

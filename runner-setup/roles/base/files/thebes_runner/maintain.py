@@ -113,7 +113,7 @@ def prune_logs(directory: Path, limits: Maintenance) -> int:
 
 def prune_images(runner: Runner, instance: Instance, limits: Maintenance) -> None:
     """By age; when the disk is low, everything that no container uses."""
-    daemon = docker.rootful() if runner.docker_mode == "rootful" else docker.rootless(instance)
+    daemon = docker.daemon(runner, instance)
     if not daemon.ready():
         return
     low = system.disk_free_mib(instance.directory) < limits.disk_min_mib

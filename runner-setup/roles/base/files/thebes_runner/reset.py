@@ -87,9 +87,8 @@ def start_user_services(settings: Runner, instance: Instance) -> None:
     """Start the instance's user manager and, in rootless mode, wait for its Docker daemon."""
     if settings.docker_mode == "rootless":
         system.run("systemctl", "start", instance.user_unit)
-        docker.rootless(instance).wait(settings.docker_start_seconds)
-    elif settings.docker_mode == "rootful":
-        docker.rootful().wait(settings.docker_start_seconds)
+    if settings.docker_mode != "none":
+        docker.daemon(settings, instance).wait(settings.docker_start_seconds)
 
 
 def chunks(arguments: Iterable[str], limit: int = ARGUMENT_BYTES) -> Iterator[list[str]]:

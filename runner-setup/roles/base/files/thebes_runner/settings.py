@@ -102,6 +102,21 @@ class Instance:
     def drain_file(self) -> Path:
         return self.state_dir / "drain"
 
+    @property
+    def state_file(self) -> Path:
+        """The supervisor's; read by health, metrics and drain."""
+        return self.state_dir / "state.json"
+
+    @property
+    def prepared_file(self) -> Path:
+        """A one-time configuration that the controller handed over."""
+        return self.state_dir / "prepared.json"
+
+    @property
+    def job_file(self) -> Path:
+        """The watchdog's, as long as a job lasts."""
+        return self.run_dir / "job.json"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runner:

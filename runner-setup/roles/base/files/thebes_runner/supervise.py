@@ -74,7 +74,7 @@ class Supervisor:
         self.instance = instance
         self.client = github.Client(settings.github)
         self.stopping = False  # we ended the listener ourselves
-        self.state_file = instance.state_dir / "state.json"
+        self.state_file = instance.state_file
         self.state = system.read_state(self.state_file)
         self.saved = True
 
@@ -159,7 +159,7 @@ class Supervisor:
         """Hand the listener what it needs, through a file that only root and systemd read."""
         self.note("registering")
         values: dict[str, str] = {}
-        prepared = self.instance.state_dir / "prepared.json"
+        prepared = self.instance.prepared_file
         if prepared.exists():  # minted on the controller: good for exactly one job
             values = self.use_prepared(prepared)
         elif self.settings.ephemeral:
@@ -207,7 +207,7 @@ class Supervisor:
     def listen(self) -> None:
         self.stopping = False
         # The watchdog may have noted the last listener's job while that ended.
-        (self.instance.run_dir / "job.json").unlink(missing_ok=True)
+        self.instance.job_file.unlink(missing_ok=True)
         system.run("systemctl", "start", self.instance.job_unit)
         # Type=exec: the process has its environment by now, the file has done its service.
         (self.instance.run_dir / "listener.env").unlink(missing_ok=True)
@@ -243,7 +243,7 @@ class Supervisor:
 
     def job_started(self) -> bool:
         """The watchdog is the one that knows; it writes the job's file as long as the job lasts."""
-        return (self.instance.run_dir / "job.json").exists()
+        return self.instance.job_file.exists()
 
     def check_registration(self) -> None:
         """End an idle listener that GitHub no longer knows. Doubt is no reason to end it."""
@@ -329,7 +329,7 @@ class Supervisor:
         outcome = Outcome(result=shown["Result"], code=int(shown["ExecMainStatus"]))
         (self.instance.run_dir / "listener.env").unlink(missing_ok=True)
         had_job = self.job_started() or (outcome.ok and not self.stopping)
-        (self.instance.run_dir / "job.json").unlink(missing_ok=True)
+        self.instance.job_file.unlink(missing_ok=True)
         if had_job:
             self.add("jobs")
         elif not (outcome.ok or self.stopping):
@@ -357,7 +357,7 @@ class Supervisor:
 
     def known_registrations(self) -> list[dict[str, object]]:
         """Those that GitHub may still have: the last one, and one that was handed over but not yet used."""
-        prepared = system.read_state(self.instance.state_dir / "prepared.json")
+        prepared = system.read_state(self.instance.prepared_file)
         found = [
             {"runner_id": self.state.get("runner_id"), "name": self.state.get("runner_name")},
             {"runner_id": prepared.get("runner_id"), "name": prepared.get("name")},
@@ -376,7 +376,7 @@ class Supervisor:
         LOG.error("%s: %s; next try in %.0f s", self.instance.name, error, seconds)
         self.note("waiting", last_error=str(error), failures_in_a_row=failures)
         deadline = time.monotonic() + seconds
-        prepared = self.instance.state_dir / "prepared.json"
+        prepared = self.instance.prepared_file
         while time.monotonic() < deadline and not (self.draining() or prepared.exists()):
             time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 

@@ -8,6 +8,7 @@ of the watchdog forgets nothing.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -170,7 +171,7 @@ class Watch:
             return None  # the supervisor cleans up and removes the file
         job = next_job(since(listening, before), since(listening, worker), self.settings.ephemeral)
         if job is None:
-            job_file(instance).unlink(missing_ok=True)
+            instance.job_file.unlink(missing_ok=True)
         elif job != before:
             write_job(instance, job)
         return job
@@ -219,7 +220,7 @@ class Watch:
         short = self.shortage(jobs)
         if short is None:
             return
-        state = system.read_state(self.ended.instance.state_dir / "state.json") if self.ended else {}
+        state = system.read_state(self.ended.instance.state_file) if self.ended else {}
         now = time.time()
         measure = functools.partial(usage, short.reason, everything)
         found = choose(short.jobs, measure, self.ended, state, now)
@@ -240,11 +241,14 @@ class Watch:
             text = f"{free:.0f} MiB memory left, limit {limit} MiB"
             return Shortage(reason="memory", text=text, jobs=tuple(jobs))
         # Each runner may have a file system of its own.
-        for directory in {os.stat(i.directory).st_dev: i.directory for i in jobs}.values():
+        devices = collections.defaultdict(list)
+        for instance in jobs:
+            devices[os.stat(instance.directory).st_dev].append(instance)
+        for there in devices.values():
+            directory = there[0].directory
             if found := scarce(os.statvfs(directory), self.limits.disk_min_mib):
-                device = os.stat(directory).st_dev
-                there = tuple(i for i in jobs if os.stat(i.directory).st_dev == device)
-                return Shortage(reason=found[0], text=f"{found[1]} at {directory}", jobs=there)
+                reason, text = found
+                return Shortage(reason=reason, text=f"{text} at {directory}", jobs=tuple(there))
         return None
 
 
@@ -264,13 +268,9 @@ def memory_used(instance: Instance, everything: Sequence[Process]) -> float:
     return sum(p.rss_mib for p in processes.owned_by(ranges, everything))
 
 
-def job_file(instance: Instance) -> Any:
-    return instance.run_dir / "job.json"
-
-
 def read_job(instance: Instance) -> Job | None:
     """The known job, unless it was noted before the host's last start."""
-    value = system.read_state(job_file(instance))
+    value = system.read_state(instance.job_file)
     if value.pop("boot", None) != boot_id():
         return None
     return Job(**value)
@@ -278,7 +278,7 @@ def read_job(instance: Instance) -> Job | None:
 
 def write_job(instance: Instance, job: Job) -> None:
     value = {**dataclasses.asdict(job), "boot": boot_id()}
-    system.write_atomic(job_file(instance), json.dumps(value))
+    system.write_atomic(instance.job_file, json.dumps(value))
 
 
 def report(instance: Instance, reason: str, text: str) -> None:
