@@ -207,8 +207,13 @@ def test_settings_of_dynamic_inventories_have_a_place(tmp_path: Path) -> None:
 
 
 def pins(name: str) -> dict[str, str]:
-    lines = (line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#"))
-    return dict(re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines)  # type: ignore[union-attr]
+    found = {}
+    for line in (ROOT / name).read_text().splitlines():
+        if not line.startswith("#"):
+            pin = re.fullmatch(r"([\w.-]+)==([\w.]+)", line)
+            assert pin, line
+            found[pin[1]] = pin[2]
+    return found
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])

@@ -9,16 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "roles" / "base" / "files"))
-sys.path.insert(0, str(ROOT / "tests" / "doubles"))
-
-from fake_github import FakeGitHub, serve  # noqa: E402
-from thebes_runner import settings  # noqa: E402
-from thebes_runner.settings import GitHub, Instance, Runner  # noqa: E402
+from fake_github import FakeGitHub, serve
+from thebes_runner import settings
+from thebes_runner.settings import GitHub, Instance, Runner
 
 Command = Callable[[str, str], None]
 
@@ -91,10 +87,10 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
     for name in ("STATE", "RUN", "LOG"):
         monkeypatch.setattr(settings, f"{name}_DIR", tmp_path / name.lower())
 
-    def make(*instances: Instance, **changes: object) -> Runner:
-        values: dict[str, object] = {field.name: 0 for field in dataclasses.fields(Runner)}
+    def make(*instances: Instance, **changes: Any) -> Runner:
+        values: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(Runner)}
         values |= {"instances": instances, "docker_mode": "none", "ephemeral": True}
         values |= {"labels": (), "blocked_addresses": ()}
-        return Runner(**{**values, **changes})  # type: ignore[arg-type]
+        return Runner(**{**values, **changes})
 
     return make

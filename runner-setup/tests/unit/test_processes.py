@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from thebes_runner import processes
@@ -69,11 +70,11 @@ def test_signals_to_ended_processes_are_no_error() -> None:
 
 
 @pytest.mark.parametrize("change", [{"started": 1.0}, {"uid": 4242}], ids=["age", "owner"])
-def test_a_process_that_got_the_number_of_another_is_spared(change: dict[str, float]) -> None:
+def test_a_process_that_got_the_number_of_another_is_spared(change: dict[str, Any]) -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         seen = processes.read(child.pid)
         assert seen is not None
-        processes.send([dataclasses.replace(seen, **change)], signal.SIGKILL)  # type: ignore[arg-type]
+        processes.send([dataclasses.replace(seen, **change)], signal.SIGKILL)
         processes.send([seen], signal.SIGTERM)
         assert child.wait() == -signal.SIGTERM
 
@@ -96,7 +97,7 @@ def test_a_process_whose_first_thread_has_ended_still_runs() -> None:
         stat = Path(f"/proc/{child.pid}/stat")
         while ") Z" not in stat.read_text():
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.01)  # nobody can wait for the end of another process's thread
         seen = processes.read(child.pid)
         child.kill()
         assert seen is not None

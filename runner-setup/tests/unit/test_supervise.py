@@ -82,7 +82,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handlers", "calls")
 def test_an_error_of_the_system_is_waited_out(
-    make: Callable[..., Supervisor], wiped: list[str], instance: Instance
+    make: Callable[..., Supervisor], wiped: list[str], instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not a crash: systemd would start it anew each second, and nobody would see why."""
     supervisor = make(backoff_seconds=3600.0, backoff_max_seconds=3600.0)
@@ -92,7 +92,7 @@ def test_an_error_of_the_system_is_waited_out(
         instance.drain_file.touch()
         raise OSError(28, "No space left on device")
 
-    supervisor.cycle = cycle  # type: ignore[method-assign]
+    monkeypatch.setattr(supervisor, "cycle", cycle)
     supervisor.run()
     state = json.loads(supervisor.state_file.read_text())
     assert state["phase"] == "drained"

@@ -116,12 +116,14 @@ def test_a_jobs_daemon_does_not_keep_the_watch_from_anybody(
     assert killed(tmp_path) == ["thebes-job@a.service", "thebes-job@b.service"]
 
 
-def test_a_broken_runner_does_not_keep_the_guard_from_its_work(pair: Runner, tmp_path: Path) -> None:
+def test_a_broken_runner_does_not_keep_the_guard_from_its_work(
+    pair: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The one whose limit can't be enforced is guarded, too."""
     watch = Watch(pair, dataclasses.replace(LIMITS, memory_min_mib=10**9))
     gone = Instance(name="gone", user="no-such-user", directory="/none")
     watch.settings = dataclasses.replace(pair, instances=(gone, pair.instances[0]))
-    watch.enforce = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    monkeypatch.setattr(watch, "enforce", lambda *_: 1 / 0)
     watch.look()
     assert killed(tmp_path) == ["thebes-job@a.service"]
 
