@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKFLOWS := tests/workflows
 AGENT_MEMORY := tests/workloads/agent_memory
-PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+PIN := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-browser test-disk test-docker test-memory test-hosts test-workflows test-long lint bench lock \
@@ -65,8 +65,11 @@ formats: .venv/ready ## Write the JSON Schemas and the tables of docs/github.md 
 	$(BIN)/python tools/generate_formats.py
 	$(BIN)/python tools/generate_github.py
 
-lock: .venv/ready ## Pin the development environment anew
-	$(BIN)/pip install --quiet uv
+# In an environment of its own, as the pins that it mends may be those of .venv. Extras stay in the pins: where one is asked
+# for beside the plain name, pip looks for it by itself, finds a newer version and refuses it for having no hash.
+lock: ## Pin the development environment anew
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --require-hashes -r requirements/uv.txt
 	$(PIN) --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(PIN) --python-version 3.11 requirements/oldest.in -o requirements/oldest.txt
 	$(PIN) --python-version 3.11 --extra cli pyproject.toml requirements/clients.in -o requirements/cli.txt
@@ -80,7 +83,7 @@ ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the 
 	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 clean: ## Remove what the targets made
-	rm -rf $(WORKFLOWS)/.tools tests/hosts/.tools $(WORKFLOWS)/node_modules .venv .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(WORKFLOWS)/.tools tests/hosts/.tools $(WORKFLOWS)/node_modules .venv .venv-lock .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Environments. The file `ready` says that the last set-up came to its end.
 .venv/ready: requirements/dev.txt pyproject.toml
