@@ -97,6 +97,23 @@ def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, gith
     assert "job-limit" in host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log")
 
 
+def test_a_job_that_silences_its_listener_before_the_watchdog_looks(
+    jobs: Jobs, host: Host, github: GitHub
+) -> None:
+    """To the watchdog there was no job. GitHub hears nothing of the listener, and that ends it."""
+    github.call("set", {"offline_after": 3})
+    with host.limits(interval=600):
+        job = jobs.submit(
+            "kill -STOP $(pgrep -x Runner.Listener); kill -KILL $(pgrep -x Runner.Worker); sleep 300"
+        )
+        runner = jobs.started(job)["runner"]
+        instance = instance_of(runner)
+        recovered(github, instance, runner)
+        assert host.code(f"test -e /run/thebes-runner/{instance}/job.json") == 1
+    github.call("set", {"offline_after": 20})
+    assert runner not in [r["name"] for r in github.runners()]
+
+
 def test_killing_the_watchdog_does_not_stop_the_clock(jobs: Jobs, host: Host, github: GitHub) -> None:
     """The watchdog's memory of the job is out of the job's reach, and outlives the watchdog."""
     with host.limits(job_limit=8, upload_grace=100):
@@ -221,6 +238,58 @@ def test_the_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, scarce: s
         instance = instance_of(jobs.started(jobs.submit("sleep 300"))["runner"])
         log = f"cat /var/log/thebes-runner/{instance}/watchdog.log"
         wait_for(lambda: f'"reason": "{scarce}"' in host.run(log, check=False), "the guard acts")
+
+
+@pytest.mark.usefixtures("both")
+def test_the_guard_ends_one_job_and_looks_again_when_that_one_is_cleaned_up(jobs: Jobs, host: Host) -> None:
+    """The larger of two first; the other only because even then the host has less than it should."""
+    greedy = f"python3 -c 'import time; x = bytearray({300 * 2**20}); print(\"taken\", flush=True); time.sleep(300)'"
+    largest = instance_of(jobs.started(jobs.submit(greedy), "taken\n")["runner"])
+    other = instance_of(jobs.started(jobs.submit("sleep 300"), "Run sleep")["runner"])
+    assert {largest, other} == {"a", "b"}
+
+    def ended(instance: str) -> float:
+        """When the guard ended its job, by the journal."""
+        line = host.run(f"journalctl -u thebes-watchdog -o short-unix | grep '{instance}: watchdog (memory)' | tail -1", check=False)  # fmt: skip
+        return float(line.split()[0]) if line else 0.0
+
+    begun = float(host.run("date +%s.%N"))
+    with host.limits(memory_min_mib=1000000000):
+        wait_for(lambda: ended(other) > begun, "the guard ends the second job, too")
+    given_back = json.loads(host.run(f"cat /var/lib/thebes-runner/{largest}/state.json"))["ended"]
+    assert begun < ended(largest) < given_back < ended(other)
+
+
+@pytest.fixture
+def full_var(host: Host) -> Iterator[None]:
+    """No byte can be written where the kit keeps states, logs and metrics. Runner a alone."""
+    folders = ("/var/lib/thebes-runner", "/var/log/thebes-runner")
+    host.run("systemctl stop thebes-runner@b")
+    for folder in folders:
+        host.run(f"cp -a {folder} /root/before-full; mount -t tmpfs -o size=64k,mode=755 full {folder}; cp -a /root/before-full/. {folder}; rm -r /root/before-full; dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null || test $(df --output=avail {folder} | tail -1) -eq 0")  # fmt: skip
+    yield
+    host.run("systemctl stop thebes-runner@a")
+    for folder in folders:
+        host.run(f"umount {folder}")
+    host.run("systemctl start thebes-runner@a thebes-runner@b")
+
+
+def test_a_full_var_stops_neither_jobs_nor_their_limit(
+    jobs: Jobs, full_var: None, host: Host, github: GitHub
+) -> None:
+    first = wait_ready(github, "a")
+    job = jobs.run("echo fine; touch ~/left")
+    assert (job["conclusion"], job["runner"]) == ("success", first)
+    recovered(github, "a", first)
+    assert not host.run("ls /srv/thebes-runner/thebes-a/home")
+    second = wait_ready(github, "a")
+    with host.limits(job_limit=8, upload_grace=2):
+        jobs.started(jobs.submit("trap '' INT; sleep 300"), "Run trap")
+        recovered(github, "a", second)
+    assert "job-limit" in host.run("journalctl -u thebes-watchdog -n 5")
+    assert "is out of date: [Errno 28]" in host.run("journalctl -u thebes-runner@a")
+    host.run("rm /var/lib/thebes-runner/fill")
+    wait_for(lambda: host.health("a")["runner_name"] in github.ready("a"), "the state is right again")
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,20 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     )
 
 
+def test_a_removal_that_github_does_not_answer_says_what_is_left(host: Host, github: GitHub) -> None:
+    """It stops there, so that the machine still has what the next try needs."""
+    name = registered(host).pop()
+    github.call("faults", [{"match": r"/actions/runners/\d+", "status": 500, "count": 1000}])
+    done = play("remove.yml", check=False)
+    github.call("faults", [])
+    assert done.returncode != 0
+    told = " ".join(done.stdout.split())
+    assert re.search(rf"the registration {name} \(id \d+\) is left at acme/product: .* answered 500", told), (
+        told[-6000:]
+    )
+    assert host.code("test -s /etc/thebes-runner/secrets/token") == 0
+
+
 def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
     before = registered(host)
     assert before <= {r["name"] for r in github.runners()}

@@ -50,13 +50,14 @@ build_disk() {
   rm -rf "$root"
 }
 
+# Bare at each start: what it writes is forgotten.
 start_machine() {
   local accelerator=tcg,thread=multi
   # A processor that does not show the extension has a /dev/kvm in which this kernel may not start.
   grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && [ -w /dev/kvm ] && accelerator=kvm
   qemu-system-x86_64 -M q35 -accel $accelerator -cpu max -smp 2 -m 3072 -nographic \
     -kernel "$CACHE/vmlinuz" -initrd "$CACHE/initrd" -append 'root=LABEL=root rw console=ttyS0 net.ifnames=0' \
-    -drive file="$CACHE/disk.img",format=raw,if=virtio,cache=unsafe \
+    -drive file="$CACHE/disk.img",format=raw,if=virtio,cache=unsafe,snapshot=on \
     -netdev user,id=n0,hostfwd=tcp:127.0.0.1:2222-:22 -device virtio-net-pci,netdev=n0 </dev/null >"$CACHE/console.log" 2>&1 &
   VM=$!
 }

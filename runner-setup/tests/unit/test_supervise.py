@@ -18,7 +18,7 @@ from fake_github import Fault, FakeGitHub
 from thebes_runner import cli, firewall, reset, settings
 from thebes_runner.errors import HostError
 from thebes_runner.settings import GitHub, Instance, Runner
-from thebes_runner.supervise import ENDINGS, Supervisor
+from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
 
 GitHubs = Callable[..., GitHub]
 Runners = Callable[..., Runner]
@@ -166,6 +166,40 @@ def test_what_cannot_be_cleaned_gets_no_next_job(
     supervisor.clean_between_jobs()
     assert calls() == ["systemctl stop thebes-job@a.service"]
     assert supervisor.stopping
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_a_listener_that_github_does_not_hear_is_ended(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], fake: FakeGitHub, busy: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """After several checks in a row, and not while GitHub still counts on its job."""
+    supervisor = make()
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    supervisor.note("idle", runner_id=runner.id, runner_name=runner.name)
+    for seen in (0.0, time.time(), *[0.0] * (SILENT_CHECKS - 1)):
+        runner.last_seen = seen
+        supervisor.check_registration()
+    assert (calls(), supervisor.stopping) == ([], False)
+    if busy:
+        fake.faults = [Fault(rf"/actions/runners/{runner.id}", status=422)]
+        monkeypatch.setattr(supervisor.client, "status", lambda _: "offline")
+    supervisor.check_registration()
+    assert calls() == ([] if busy else ["systemctl stop thebes-job@a.service"])
+    assert (runner.id in fake.runners) is busy
+
+
+def test_a_lost_registration_is_noticed_and_an_unanswered_question_ends_nothing(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], fake: FakeGitHub
+) -> None:
+    supervisor = make()
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    fake.faults = [Fault(r"/actions/runners/\d+", status=500)]
+    supervisor.check_registration()
+    assert calls() == []
+    supervisor.check_registration()
+    assert calls() == ["systemctl stop thebes-job@a.service"]
+    assert (supervisor.state["registrations_lost"], supervisor.state["runner_id"]) == (1, None)
 
 
 @pytest.fixture

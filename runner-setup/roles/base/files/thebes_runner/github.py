@@ -245,14 +245,15 @@ class Client:
                     id=value["id"], name=value["name"], status=value["status"], busy=value["busy"]
                 )
 
-    def exists(self, runner_id: int) -> bool:
+    def status(self, runner_id: int) -> str | None:
+        """`online` or `offline`; None for a registration that is gone."""
         try:
-            self.request("GET", f"{scope_path(self.github)}/actions/runners/{runner_id}")
+            answer = self.request("GET", f"{scope_path(self.github)}/actions/runners/{runner_id}")
         except GitHubError as error:
             if error.status == 404:
-                return False
+                return None
             raise
-        return True
+        return str(answer["status"])
 
     def delete(self, runner_id: int) -> bool:
         """Remove a registration; False when GitHub keeps it because a job runs on it (422)."""

@@ -25,6 +25,9 @@ from thebes_runner.system import LOG
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
+# Checks in a row that find a listener offline before it is ended: it may hang, or a job stopped it before the
+# watchdog saw that there was one. GitHub itself would wait for a day.
+SILENT_CHECKS = 5
 # Exit codes of Runner.Listener (its Constants.cs).
 MEANING = {
     0: "ended",
@@ -74,6 +77,7 @@ class Supervisor:
         self.instance = instance
         self.client = github.Client(settings.github)
         self.stopping = False  # we ended the listener ourselves
+        self.silent = 0  # checks in a row that found it offline
         self.state_file = instance.state_file
         self.state = system.read_state(self.state_file)
         self.saved = True
@@ -206,6 +210,7 @@ class Supervisor:
 
     def listen(self) -> None:
         self.stopping = False
+        self.silent = 0
         # The watchdog may have noted the last listener's job while that ended.
         self.instance.job_file.unlink(missing_ok=True)
         system.run("systemctl", "start", self.instance.job_unit)
@@ -246,21 +251,25 @@ class Supervisor:
         return self.instance.job_file.exists()
 
     def check_registration(self) -> None:
-        """End an idle listener that GitHub no longer knows. Doubt is no reason to end it."""
+        """End an idle listener that GitHub no longer knows, or has long not heard of. Doubt is no reason."""
         if self.settings.github.auth == "none":
             return
         try:
             runner_id = self.state.get("runner_id") or self.find_id()
-            if runner_id and self.client.exists(int(runner_id)):
-                return
+            status = self.client.status(int(runner_id)) if runner_id else None
         except RunnerKitError as error:
             LOG.warning("%s: can't check the registration: %s", self.instance.name, error)
             return
-        LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
-        self.forget_registration()
-        self.state["runner_id"] = None
-        self.add("registrations_lost")
-        self.stop_listener()
+        self.silent = self.silent + 1 if status == "offline" else 0
+        if status is None:
+            LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
+            self.forget_registration()
+            self.state["runner_id"] = None
+            self.add("registrations_lost")
+            self.stop_listener()
+        elif self.silent >= SILENT_CHECKS:
+            LOG.warning("%s: GitHub has not heard of the listener for long: ending it", self.instance.name)
+            self.stop_idle_listener()
 
     def find_id(self) -> int | None:
         """A persistent runner's id is known to GitHub only; look it up by its name."""
