@@ -48,7 +48,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Project:
     with closing(sqlite3.connect(folder / "newer.db")) as db:
         db.execute("UPDATE meta SET value = '9'")
         db.commit()
-    project.write({"text.json": "x", "list.json": "[]", "negative.json": '{"a": -1}', "word.json": '{"a": "b"}'})
+    project.write(
+        {
+            "text.json": "x",
+            "list.json": "[]",
+            "negative.json": '{"a": -1}',
+            "endless.json": '{"a": 1e308}',
+            "word.json": '{"a": "b"}',
+        }
+    )
     (folder / "latin.json").write_bytes(b'{"\xe9": 1}')
     project.write({"printer": "#!/bin/sh\necho hello\n", "plain": "no program\n"})
     (folder / "printer").chmod(0o755)
@@ -123,7 +131,8 @@ ARGUMENTS = {
     "plan --durations list.json": "list.json: not a file of test durations: Expected `object`, got `array`",
     "plan --durations word.json": "word.json: not a file of test durations: Expected `float`, got `str`",
     "plan --durations latin.json": "latin.json: not a file of test durations: 'utf-8' codec can't decode",
-    "plan --durations negative.json": "negative.json: a: -1.0 is not a duration; expected seconds from 0",
+    "plan --durations negative.json": "negative.json: a: -1.0 is not a duration; expected seconds from 0 to 1",
+    "plan --durations endless.json": "endless.json: a: 1e+308 is not a duration; expected seconds from 0 to 1",
     # places that can't be written
     "run --out tests": "--out tests: not empty, and not the folder of an earlier run",
     "run --out plain": "plain: File exists",

@@ -43,6 +43,7 @@ def test_options_that_would_do_nothing_are_refused(project: Project) -> None:
         ("--from-durations",): "needs --durations",
         ("--from-durations", "--durations", "empty.json"): "empty.json: no test in it",
         ("--from-durations", "--durations", "old.json", "--gate", "unit"): "--gate: not with --from-durations",
+        ("--from-durations", "--durations", "old.json", "--coverage"): "--coverage: not with --from-durations",
     }.items():
         done = project.thebes("plan", *arguments)
         assert done.exit == 2
@@ -128,6 +129,40 @@ def test_groups_and_markers_stay_together_also_where_they_are_new(project: Proje
     assert len(set(homes.values())) == 3
     for names in (("0", "7", *(f"new_db_{n}" for n in range(5))), ("1", "6", *(f"new_broker_{n}" for n in range(5)))):
         assert len({homes[f"tests/test_a.py::test_{name}"] for name in names}) == 1
+
+
+def test_one_machine_has_one_speed_whatever_runners_are_configured(project: Project) -> None:
+    """Else one test would be known to take half or twice of what it took, and more shards than speeds be refused."""
+    project.write(
+        {
+            "pyproject.toml": "[tool.thebes.plan]\nrunner-speeds = [2.0, 0.5]\n",
+            "tests/test_a.py": "def test_a():\n    pass\n",
+            "tests/test_b.py": "def test_b():\n    pass\n",
+            "tests/test_c.py": "def test_c():\n    pass\n",
+        }
+    )
+    assert project.thebes("run", "--shards", "3", "--out", "run").exit == 0
+    speeds = [task.get("speed", 1.0) for task in json.loads((project.root / "run/plan.json").read_bytes())["tasks"]]
+    assert speeds == [1.0, 1.0, 1.0]
+    assert "3 speeds" not in project.thebes("doctor").stderr
+    planned = project.thebes("plan", "--shards", "2")
+    assert [task.get("speed", 1.0) for task in json.loads(planned.stdout)["tasks"]] == [2.0, 0.5]
+
+
+def test_globs_that_no_file_matches_are_told(project: Project) -> None:
+    project.write(
+        {
+            "pyproject.toml": "[tool.thebes.plan]\nserial = ['tests/port']\nwhole = ['tests/ports/**']\n",
+            "tests/ports/test_a.py": "def test_a():\n    pass\n",
+        }
+    )
+    note = "tool.thebes.plan.serial: no test file is 'tests/port'; did you mean 'tests/ports'?"
+    for command in (("plan", "--out", "p.json"), ("run", "--out", "run")):
+        told = project.thebes(*command)
+        assert (told.exit, told.stderr.count(f"thebes: .: {note}\n")) == (0, 1), told.stderr
+        assert "tool.thebes.plan.whole" not in told.stderr
+    assert note in project.thebes("doctor").stdout
+    assert "no test file" not in project.thebes("plan", "--out", "p.json", "--", "tests/ports").stderr  # a part of it
 
 
 def test_serial_files_run_last_alone_and_without_workers(project: Project) -> None:

@@ -164,6 +164,9 @@ def test_a_word_that_means_nothing_to_the_planner_is_refused() -> None:
     with pytest.raises(InputError, match="'clas' is neither"):
         parse('[tool.thebes.plan]\ntogether = ["clas"]', "pyproject.toml")
     assert parse('[tool.thebes.plan]\ntogether = ["class", "db/"]', "").plan.together == ("class", "db/")
+    for key, glob in {"serial": "./tests/ports", "whole": "@slow", "together": "/tests"}.items():
+        with pytest.raises(InputError, match=f"plan.{key}: '{glob}' is no glob of files"):
+            parse(f'[tool.thebes.plan]\n{key} = ["{glob}"]', "")
 
 
 def test_each_combination_of_service_versions_is_a_suite() -> None:

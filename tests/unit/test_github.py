@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -130,6 +131,24 @@ def test_runners() -> None:
     assert given.of("unit") == ["self-hosted", "linux"]
     assert given.of("quality") == "ubuntu-24.04"
     assert "self-hosted" in given.all()
+
+
+def test_runners_by_speed() -> None:
+    """A task that was made for a fast machine gets one, or there is no plan at all."""
+    speeds = (2.0, 1.0)
+    made = plan(2)
+    tasks = [msgspec.structs.replace(task, speed=speed) for task, speed in zip(made.tasks, speeds, strict=True)]
+    made = msgspec.structs.replace(made, tasks=tuple(tasks))
+    given = matrix.runners("usual", "", '{"2": ["self-hosted", "fast"]}')
+    assert [each["runner"] for each in matrix.matrices(made, given, waves=False)[0]] == [
+        ["self-hosted", "fast"],
+        "usual",
+    ]
+    assert "self-hosted" in given.all()
+    with pytest.raises(InputError, match="speed-runners: no label for machines of speed 2, which"):
+        matrix.matrices(made, matrix.runners("usual", ""), waves=False)
+    with pytest.raises(InputError, match="speed-runners: 'fast' is no speed"):
+        matrix.runners("usual", "", '{"fast": "x"}')
 
 
 @pytest.mark.parametrize(

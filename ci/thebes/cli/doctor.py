@@ -15,6 +15,7 @@ from thebes.services import Context, ServiceError, label, look, services_of
 
 from . import options
 from .past import history_url, past_runs
+from .plan import astray
 from .text import amount, clean, lasting
 from .workspace import Workspace
 
@@ -67,11 +68,11 @@ def _examine(workspace: Workspace) -> Iterable[Finding]:
         yield Finding("found", "history", f"{amount(known, 'past run')} in {where}")
     else:
         yield Finding("missing", "history", "no past run: every file is taken to be equally long; each run adds to it")
-    plan = assemble(
-        workspace.inputs(runs),
-        Choice(shards=workspace.config.shards or processors(), pythons=_here(workspace)),
-        workspace.commit,
-    )
+    inputs = workspace.inputs(runs)
+    for project in inputs:
+        yield from (Finding("missing", project.path, note) for note in astray(project))
+    choice = Choice(shards=workspace.config.shards or processors(), pythons=_here(workspace), alike=True)
+    plan = assemble(inputs, choice, workspace.commit)
     yield from _would(plan)
 
 

@@ -1,5 +1,6 @@
 """`thebes plan`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from thebes.codec import encode, write_atomic
 from thebes.config import Config
 from thebes.errors import InputError
 from thebes.model import Plan
-from thebes.plan import JOB_START, Assembled, Choice, assembled
+from thebes.plan import JOB_START, Assembled, Choice, ProjectInput, assembled
+from thebes.plan.groups import unmatched
 from thebes.plan.packed import Wish
 
 from . import options
 from .explain import explanation, give
-from .text import amount, lasting, say
+from .text import amount, clean, lasting, say
 
 if TYPE_CHECKING:
     from .workspace import Workspace
@@ -72,6 +74,7 @@ def command(
     if bare:
         _refuse({"--gate": gates, "--history": history_url, "--interpreter": interpreter, "--python": pythons})
         _refuse({"pytest arguments": arguments, "--module": modules, "--speed": speeds, "--failed": failed})
+        _refuse({"--coverage": coverage})
         _from_durations(choice, durations, against, out, explained=explained, as_json=as_json)
         return
     if against:
@@ -133,8 +136,22 @@ def _assembled(
     from .past import past_runs  # noqa: PLC0415  (the database library)
 
     runs = past_runs(workspace, history_url, durations)
-    found = assembled(workspace.inputs(runs, choice.gates), choice, workspace.commit)
+    inputs = workspace.inputs(runs, choice.gates)
+    tell_notes(inputs)
+    found = assembled(inputs, choice, workspace.commit)
     return found, any(past.runs for past in runs.values())
+
+
+def tell_notes(inputs: Sequence[ProjectInput]) -> None:
+    """What discovery noticed, and what the configuration says of files that there are not."""
+    for project in inputs:
+        for note in (*project.discovery.notes, *astray(project)):
+            say(f"thebes: {project.path}: {clean(note)}")
+
+
+def astray(project: ProjectInput) -> list[str]:
+    """Globs of the configuration that match no test file. Arguments may leave their files out."""
+    return [] if project.args else unmatched(project.config.plan, [file.key for file in project.discovery.files])
 
 
 def tell(plan: Plan, *, known: bool) -> None:

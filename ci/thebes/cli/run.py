@@ -17,11 +17,11 @@ from thebes.run.machine import processors
 from . import options, profile
 from .conclude import Shown, conclude, tell_flames, tell_makespan
 from .past import past_runs
-from .plan import tell
+from .plan import tell, tell_notes
 from .progress import Progress
 from .share import at_most, processes, share_processors
 from .task import EXITS, Asked, handle_signals, make_attempt, tell_workers
-from .text import clean, lasting, say
+from .text import lasting, say
 from .workspace import Workspace
 
 KEPT_RUNS = 5
@@ -117,7 +117,7 @@ def command(
     held = workspace.policy(base)
     past = past_runs(workspace, history_url, durations)
     inputs = workspace.inputs(past, gates)
-    _tell_notes(inputs)
+    tell_notes(inputs)
     room = parallel or processors()
     workers = workers or at_most(parallel, workspace, inputs)
     each = processes(workers or workspace.config.workers, inputs, room)
@@ -133,6 +133,7 @@ def command(
         speeds=speeds,
         failed=failed,
         collect=collect,
+        alike=True,
     )
     plan = assemble(inputs, choice, workspace.commit)
     _refuse_absent(plan, inputs, workers or workspace.config.workers)
@@ -213,12 +214,6 @@ def _refuse_absent(plan: Plan, inputs: list[ProjectInput], workers: str | None) 
                 raise InputError(
                     f"{project.path}: {why}, and pytest finds no {plugin} where the tests run; install it there"
                 )
-
-
-def _tell_notes(inputs: list[ProjectInput]) -> None:
-    for project in inputs:
-        for note in project.discovery.notes:
-            say(f"thebes: {project.path}: {clean(note)}")
 
 
 def _folder(workspace: Workspace, out: Path | None) -> Path:

@@ -179,6 +179,10 @@ def _refuse_plan(config: PlanConfig, where: str) -> None:
                 f'{where}.together: {entry!r} is neither "class" nor "module" nor a glob of files;'
                 f" a folder is written with a slash, {entry + '/'!r}, a marker with an at sign, {'@' + entry!r}"
             )
+    for key, globs in (("whole", config.whole), ("serial", config.serial), ("together", config.together)):
+        for glob in globs:
+            if glob.startswith(("/", "./", "../")) or (glob.startswith("@") and key != "together"):
+                raise InputError(f"{where}.{key}: {glob!r} is no glob of files below the project's root")
     for speed in config.runner_speeds:
         if not 0.01 <= speed <= 100:
             raise InputError(f"{where}.runner-speeds: {speed:g} is not between 0.01 and 100; 1 is the usual machine")

@@ -14,29 +14,52 @@ Labels = str | list[str]
 
 
 class Runners(NamedTuple):
-    """Labels of the runners: for most tasks, and for the gates that have their own."""
+    """Labels of the runners: for most tasks, for the gates that have their own, and for tasks that were made for a
+    machine of a certain speed."""
 
     usual: Labels
     by_gate: Mapping[str, Labels]
+    by_speed: Mapping[float, Labels] = {}
 
-    def of(self, gate: str) -> Labels:
+    def of(self, gate: str, speed: float = 1.0) -> Labels:
+        """InputError where a task is for a machine of another speed than the usual, and nobody says which these are."""
+        if speed in self.by_speed:
+            return self.by_speed[speed]
+        if speed != 1.0:
+            raise InputError(
+                f"speed-runners: no label for machines of speed {speed:g}, which plan.runner-speeds asks for"
+            )
         return self.by_gate.get(gate, self.usual)
 
     def all(self) -> set[str]:
-        found = [self.usual, *self.by_gate.values()]
+        found = [self.usual, *self.by_gate.values(), *self.by_speed.values()]
         return {label for labels in found for label in ([labels] if isinstance(labels, str) else labels)}
 
 
-def runners(usual: str, by_gate: str) -> Runners:
-    """Runners as the inputs `runner` and `gate-runners` give them. InputError tells which input is wrong."""
+def runners(usual: str, by_gate: str, by_speed: str = "") -> Runners:
+    """Runners as the inputs `runner`, `gate-runners` and `speed-runners` give them. InputError tells which is wrong."""
     one = _labels(_json(usual, "runner") if usual.startswith("[") else usual, "runner")
-    table = _json(by_gate, "gate-runners") if by_gate.strip() else {}
-    if not isinstance(table, dict):
-        raise InputError(f"gate-runners: expected an object, gate to label, found {by_gate!r}")
-    for gate in table:
+    gates = _table(by_gate, "gate-runners", "gate")
+    for gate in gates:
         if gate not in GATES:
             raise InputError(f"gate-runners: no gate {gate!r}; {hint(gate, GATES)}")
-    return Runners(one, {gate: _labels(labels, f"gate-runners.{gate}") for gate, labels in table.items()})
+    speeds = _table(by_speed, "speed-runners", "speed")
+    return Runners(one, gates, {_speed(text): labels for text, labels in speeds.items()})
+
+
+def _table(text: str, name: str, what: str) -> dict[str, Labels]:
+    """An input that is an object, of labels by `what`; empty where it is not given."""
+    table = _json(text, name) if text.strip() else {}
+    if not isinstance(table, dict):
+        raise InputError(f"{name}: expected an object, {what} to label, found {text!r}")
+    return {key: _labels(labels, f"{name}.{key}") for key, labels in table.items()}
+
+
+def _speed(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"speed-runners: {text!r} is no speed; expected numbers as in runner-speeds") from None
 
 
 def _json(text: str, name: str) -> object:
@@ -71,7 +94,7 @@ def matrices(plan: Plan, labels: Runners, *, waves: bool) -> list[list[dict[str,
 
 
 def _entry(task: Task, gate: str, python: str, labels: Runners) -> dict[str, object]:
-    return {"task": task.id, "gate": gate, "python": python, "runner": labels.of(gate)}
+    return {"task": task.id, "gate": gate, "python": python, "runner": labels.of(gate, task.speed)}
 
 
 def _refuse(found: Sequence[Sequence[object]]) -> None:

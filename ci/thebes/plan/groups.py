@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import fsum
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from thebes.config import PlanConfig
+from thebes.errors import nearest
 from thebes.model import Piece
 
 from .pack import Load, Setups
@@ -46,7 +48,7 @@ class Bundles(NamedTuple):
 
 def bundle(loads: Sequence[Load], config: PlanConfig) -> Bundles:
     """The files of each pattern of `together` as one load; a file that several match belongs to the first."""
-    patterns = [each for each in config.together if each not in {CLASS, MODULE} and not each.startswith(MARKER)]
+    patterns = [each for each in config.together if _is_glob(each)]
     free: list[Load] = []
     members: dict[str, list[Load]] = {}
     for load in loads:
@@ -95,6 +97,27 @@ def _named(test: str) -> tuple[str, str]:
     """The node id and its group; an `@` in a file's name or among parameters is no group."""
     name, _, group = test.rpartition("@")
     return (name, group) if "::" in name and "]" not in group else (test, "")
+
+
+def unmatched(config: PlanConfig, files: Sequence[str]) -> list[str]:
+    """What is said of files that no file is: each as one line, with the file that was probably meant."""
+    folders = {folder.as_posix() for file in files for folder in PurePosixPath(file).parents}
+    known = [*files, *sorted(folders - {"."})]
+    globs = {
+        "whole": config.whole,
+        "serial": config.serial,
+        "together": [each for each in config.together if _is_glob(each)],
+    }
+    return [
+        f"tool.thebes.plan.{key}: no test file is {glob!r}; {nearest(glob, known)}".rstrip("; ")
+        for key, given in globs.items()
+        for glob in given
+        if not any(matches(file, glob) for file in files)
+    ]
+
+
+def _is_glob(entry: str) -> bool:
+    return entry not in {CLASS, MODULE} and not entry.startswith(MARKER)
 
 
 def matches(file: str, pattern: str) -> bool:

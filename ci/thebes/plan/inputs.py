@@ -10,7 +10,8 @@ class Choice(Value, frozen=True, kw_only=True):
     """What the person asks for, over what is configured. `gates` empty: all. `skips`: gates that the change at hand
     does not concern, and why. `coverage`: measure it everywhere. `modules`, `speeds`, `failed`: the part of the tests
     that is meant; `existing`: those of the modules that are paths here. `collect`: collect, and run nothing.
-    `services`: versions by name, wherever a gate asks for that service."""
+    `services`: versions by name, wherever a gate asks for that service. `alike`: all tasks run on one machine,
+    whatever runners are configured."""
 
     gates: tuple[str, ...] = ()
     shards: int | None = None
@@ -24,6 +25,7 @@ class Choice(Value, frozen=True, kw_only=True):
     failed: bool = False
     collect: bool = False
     services: dict[str, tuple[str, ...]] = {}
+    alike: bool = False
 
     @property
     def narrowing(self) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ class Part:
         if target is None and config.target and not config.shards:
             target = seconds(config.target, "tool.thebes.target")
         shards = asked.shards or (None if asked.target else config.shards)
-        speeds = config.plan.runner_speeds
+        speeds = () if asked.alike else config.plan.runner_speeds
         if speeds and shards and shards > len(speeds):
             raise InputError(
                 f"tool.thebes.plan.runner-speeds: {len(speeds)} speeds for {shards} shards; one is for each"

@@ -7,7 +7,7 @@ import click
 
 from thebes.cli import options as common
 from thebes.cli.past import cached, past_runs
-from thebes.cli.plan import tell
+from thebes.cli.plan import tell, tell_notes
 from thebes.cli.text import amount, say
 from thebes.cli.workspace import Workspace
 from thebes.codec import encode, write_atomic
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--target", envvar="THEBES_TARGET", metavar="TIME", help="Wished wall time.")
 @click.option("--runner", envvar="THEBES_RUNNER", default="ubuntu-24.04", help="Label, or JSON list of labels.")
 @click.option("--gate-runners", envvar="THEBES_GATE_RUNNERS", default="", help="JSON: gate to label or list.")
+@click.option("--speed-runners", envvar="THEBES_SPEED_RUNNERS", default="", help="JSON: speed to label or list.")
 @click.option("--waves/--no-waves", envvar="THEBES_WAVES", default=False, help="One gate after the other.")
 @click.option("--drafts/--no-drafts", envvar="THEBES_DRAFTS", default=True, help="Run on draft pull requests.")
 @click.option("--docs-only", envvar="THEBES_DOCS_ONLY", default="", help="Globs of files that concern no gate.")
@@ -52,6 +53,7 @@ def plan(
     target: str | None,
     runner: str,
     gate_runners: str,
+    speed_runners: str,
     waves: bool,  # noqa: FBT001
     drafts: bool,  # noqa: FBT001
     docs_only: str,
@@ -61,7 +63,7 @@ def plan(
     """Plan for the event at hand, leave out what its change does not concern, and output the matrices."""
     workspace = Workspace(arguments=arguments, coverage=coverage)
     event = read_event(variables(), workspace.root)
-    labels = runners(runner, gate_runners)
+    labels = runners(runner, gate_runners, speed_runners)
     refuse_forks(event, labels)
     choice = Choice(
         gates=gates,
@@ -72,7 +74,9 @@ def plan(
         skips=_skips(workspace, event, drafts=drafts, docs=docs_only.split()),
     )
     runs = past_runs(workspace, cached(workspace, history_url, variables()))
-    made = assemble(workspace.inputs(runs, gates), choice, workspace.commit)
+    inputs = workspace.inputs(runs, gates)
+    tell_notes(inputs)
+    made = assemble(inputs, choice, workspace.commit)
     write_atomic(out, encode(made))
     set_outputs(
         variables(), {**outputs(made, labels, waves=waves), "attempt": variables().get("GITHUB_RUN_ATTEMPT", "1")}
