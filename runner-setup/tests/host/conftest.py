@@ -79,11 +79,21 @@ class Host:
         """Other limits of the watchdog (watchdog.json) for a while."""
         file = "/etc/thebes-runner/watchdog.json"
         changes = " | ".join(f".{key} = {value}" for key, value in values.items())
-        self.run(f"cp -p {file} {file}.before; jq '{changes}' {file}.before > {file}; thebes-runner refresh")
+        taken_up = "systemctl restart thebes-watchdog"  # and the supervisors stay as they are
+        self.run(f"cp -p {file} {file}.before; jq '{changes}' {file}.before > {file}; {taken_up}")
         try:
             yield
         finally:
-            self.run(f"mv {file}.before {file}; thebes-runner refresh")
+            self.run(f"mv {file}.before {file}; {taken_up}")
+
+    def watchdog_said(self, text: str, since: float) -> float:
+        """When the watchdog said this first (seconds of the host's clock); 0 for not yet."""
+        said = self.run(f"journalctl -u thebes-watchdog -o short-unix --since @{since}")
+        found = [line.split()[0] for line in said.splitlines() if text in line]
+        return float(found[0]) if found else 0.0
+
+    def now(self) -> float:
+        return float(self.run("date +%s.%N"))
 
     def uid(self, instance: str) -> int:
         return int(self.run(f"id -u thebes-{instance}"))

@@ -30,6 +30,22 @@ def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(
     assert "limit 8 s" in last["text"]
 
 
+def test_containers_of_the_step_are_interrupted_too(jobs: Jobs, host: Host) -> None:
+    job = jobs.submit(
+        "docker run --detach --name polite thebes-small sh -c 'trap \"echo told; exit\" INT; sleep 300 & wait'",
+        "echo container runs; sleep 300",
+        {"run": "docker wait polite; docker logs polite", "always": True},
+    )
+    instance = instance_of(jobs.started(job, "container runs\n")["runner"])
+    seen = f"test -e /run/thebes-runner/{instance}/job.json"
+    wait_for(lambda: host.code(seen) == 0, "the watchdog has seen the job")
+    with host.limits(job_limit=1, upload_grace=100):
+        state = jobs.done(job)
+    assert "told\n" in state["log"]
+    told = host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log")
+    assert "and 1 containers interrupted" in told
+
+
 def test_a_job_that_ignores_the_interrupt_is_killed_whole(
     jobs: Jobs, host: Host, github: GitHub, figure: Figure
 ) -> None:
@@ -97,21 +113,15 @@ def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, gith
     assert "job-limit" in host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log")
 
 
-def test_a_job_that_silences_its_listener_before_the_watchdog_looks(
-    jobs: Jobs, host: Host, github: GitHub
-) -> None:
-    """To the watchdog there was no job. GitHub hears nothing of the listener, and that ends it."""
+def test_a_listener_that_hangs_is_ended(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
+    before = wait_ready(github, "a")
     github.call("set", {"offline_after": 3})
-    with host.limits(interval=600):
-        job = jobs.submit(
-            "kill -STOP $(pgrep -x Runner.Listener); kill -KILL $(pgrep -x Runner.Worker); sleep 300"
-        )
-        runner = jobs.started(job)["runner"]
-        instance = instance_of(runner)
-        recovered(github, instance, runner)
-        assert host.code(f"test -e /run/thebes-runner/{instance}/job.json") == 1
-    github.call("set", {"offline_after": 20})
-    assert runner not in [r["name"] for r in github.runners()]
+    try:
+        host.run("kill -STOP $(systemctl show thebes-job@a -p MainPID --value)")
+        figure("a listener that hangs (five checks, every 2 s)", recovered(github, "a", before))
+    finally:
+        github.call("set", {"offline_after": 20})
+    assert before not in [r["name"] for r in github.runners()]
 
 
 def test_killing_the_watchdog_does_not_stop_the_clock(jobs: Jobs, host: Host, github: GitHub) -> None:
@@ -248,46 +258,54 @@ def test_the_guard_ends_one_job_and_looks_again_when_that_one_is_cleaned_up(jobs
     other = instance_of(jobs.started(jobs.submit("sleep 300"), "Run sleep")["runner"])
     assert {largest, other} == {"a", "b"}
 
-    def ended(instance: str) -> float:
-        """When the guard ended its job, by the journal."""
-        line = host.run(f"journalctl -u thebes-watchdog -o short-unix | grep '{instance}: watchdog (memory)' | tail -1", check=False)  # fmt: skip
-        return float(line.split()[0]) if line else 0.0
+    begun = host.now()
 
-    begun = float(host.run("date +%s.%N"))
+    def ended(instance: str) -> float:
+        """When the guard ended its job."""
+        return host.watchdog_said(f"{instance}: watchdog (memory)", begun)
+
     with host.limits(memory_min_mib=1000000000):
-        wait_for(lambda: ended(other) > begun, "the guard ends the second job, too")
-    given_back = json.loads(host.run(f"cat /var/lib/thebes-runner/{largest}/state.json"))["ended"]
-    assert begun < ended(largest) < given_back < ended(other)
+        wait_for(lambda: ended(other), "the guard ends the second job, too")
+        given_back = json.loads(host.run(f"cat /var/lib/thebes-runner/{largest}/state.json"))["ended"]
+    assert ended(largest) < given_back < ended(other)
+
+
+FULL = """
+cp -a {folder} /root/before-full
+mount -t tmpfs -o size=64k,mode=755 full {folder}
+cp -a /root/before-full/. {folder}
+rm -r /root/before-full
+! dd if=/dev/zero of={folder}/fill bs=4k
+"""
 
 
 @pytest.fixture
 def full_var(host: Host) -> Iterator[None]:
-    """No byte can be written where the kit keeps states, logs and metrics. Runner a alone."""
+    """No byte can be written where the kit keeps states and logs. Runner a is alone."""
     folders = ("/var/lib/thebes-runner", "/var/log/thebes-runner")
-    host.run("systemctl stop thebes-runner@b")
-    for folder in folders:
-        host.run(f"cp -a {folder} /root/before-full; mount -t tmpfs -o size=64k,mode=755 full {folder}; cp -a /root/before-full/. {folder}; rm -r /root/before-full; dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null || test $(df --output=avail {folder} | tail -1) -eq 0")  # fmt: skip
+    host.run("systemctl stop thebes-runner@a thebes-runner@b")
+    host.run("set -e\n" + "".join(FULL.format(folder=folder) for folder in folders))
+    # A service keeps the mounts that it started with.
+    host.run("systemctl restart thebes-watchdog; systemctl start thebes-runner@a")
     yield
-    host.run("systemctl stop thebes-runner@a")
-    for folder in folders:
-        host.run(f"umount {folder}")
-    host.run("systemctl start thebes-runner@a thebes-runner@b")
+    host.run(f"systemctl stop thebes-runner@a; umount {' '.join(folders)}")
+    host.run("systemctl restart thebes-watchdog; systemctl start thebes-runner@a thebes-runner@b")
 
 
-def test_a_full_var_stops_neither_jobs_nor_their_limit(
-    jobs: Jobs, full_var: None, host: Host, github: GitHub
-) -> None:
+def test_a_full_var_stops_neither_jobs_nor_their_limit(full_var: None, host: Host, github: GitHub) -> None:
+    jobs = Jobs(github, host)
     first = wait_ready(github, "a")
     job = jobs.run("echo fine; touch ~/left")
     assert (job["conclusion"], job["runner"]) == ("success", first)
     recovered(github, "a", first)
     assert not host.run("ls /srv/thebes-runner/thebes-a/home")
     second = wait_ready(github, "a")
+    begun = host.now()
     with host.limits(job_limit=8, upload_grace=2):
         jobs.started(jobs.submit("trap '' INT; sleep 300"), "Run trap")
         recovered(github, "a", second)
-    assert "job-limit" in host.run("journalctl -u thebes-watchdog -n 5")
-    assert "is out of date: [Errno 28]" in host.run("journalctl -u thebes-runner@a")
+        assert host.watchdog_said("a: watchdog (job-limit)", begun)
+    assert "state.json is out of date: [Errno 28]" in host.run("journalctl -u thebes-runner@a")
     host.run("rm /var/lib/thebes-runner/fill")
     wait_for(lambda: host.health("a")["runner_name"] in github.ready("a"), "the state is right again")
 

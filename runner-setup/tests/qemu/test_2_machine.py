@@ -40,9 +40,10 @@ def test_the_runners_limits_hold(github: GitHub, host: Host) -> None:
     )
     assert "killed as it should" in job["log"]
     slice_ = f"/sys/fs/cgroup/user.slice/user-{host.uid('a')}.slice"
-    assert host.run(f"cat {slice_}/memory.max {slice_}/cpu.max").splitlines() == [
+    assert host.run(f"cat {slice_}/memory.max {slice_}/cpu.max {slice_}/pids.max").splitlines() == [
         "1073741824",
         "100000 100000",
+        "8192",
     ]
 
 
