@@ -138,14 +138,27 @@ def test_tests_that_share_a_costly_fixture_share_a_shard() -> None:
 
 @given(suites(), st.integers(1, 9))
 @settings(deadline=None)
-def test_classes_and_families_stay_whole_when_asked(loads: list[Load], shards: int) -> None:
+def test_classes_stay_whole_when_asked(loads: list[Load], shards: int) -> None:
     homes: dict[str, set[int]] = {}
     for index, shard in enumerate(pack(loads, shards, open_classes=False)):
         for piece in shard:
             for name in piece.tests or ():
-                top = name.removeprefix(piece.file + "::").partition("[")[0].partition("::")[0]
-                homes.setdefault(f"{piece.file}::{top}", set()).add(index)
+                top, colons, _ = name.removeprefix(piece.file + "::").partition("[")[0].partition("::")
+                if colons:
+                    homes.setdefault(f"{piece.file}::{top}", set()).add(index)
     assert all(len(shards) == 1 for shards in homes.values())
+
+
+def test_functions_with_many_parameters_are_opened_where_classes_stay_whole() -> None:
+    """A class of one method looks like such a function, and is a class."""
+
+    def longest(top: str) -> float:
+        tests = tuple((f"a.py::{top}[{number}]", Estimate(1.0)) for number in range(400))
+        loads = [Load("a.py", tests, 400.0), Load("b.py", (("b.py::test", Estimate(1.0)),), 1.0)]
+        return max(seconds(loads, pack(loads, 8, open_classes=False)))
+
+    assert longest("test_f") < 52.0
+    assert longest("TestC::test_f") == 400.0
 
 
 @given(suites(), st.integers(1, 9), st.sets(st.integers(0, 11)))

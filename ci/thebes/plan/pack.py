@@ -58,8 +58,8 @@ def pack(
     the machines' (1 is the one whose seconds the loads are in): then shard i is for the i-th of them, and
     where fewer shards come back the slowest machines were left out. Files in `keep_whole` are never cut;
     tests to which `together` gives one name share a shard, also across files. `open_classes` permits
-    cutting inside a class, or the parametrized tests of one function, where it alone is too long for
-    balance. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
+    cutting inside a class where it alone is too long for balance, as the parametrized tests of one top-level
+    function always may be. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
     ones hold better against stale timings and import files more often.
     """
     ordered = sorted(loads, key=lambda load: load.file)
@@ -128,10 +128,10 @@ def _share_out(bins: Bins, load: Load, parts: int) -> None:
 
 
 def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> Bins:
-    """The shortest packing, classes opened if that is allowed and needed."""
+    """The shortest packing; families are opened if that is needed, classes if it is allowed, too."""
     best = _first(_intact(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
-    if rules.open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
-        opened = _first(_opened(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
+    if best.makespan > bound * (1 + _OPEN_ABOVE):
+        opened = _first(_opened(bound, rules.chunk, classes=rules.open_classes), loads, rules, bound * (1 + _EVEN))
         best = min(best, opened, key=lambda bins: bins.makespan)
     return best
 
@@ -169,11 +169,11 @@ def _intact(ideal: float, chunk: float) -> Iterator[Grain]:
         yield Grain(ideal * chunk / 2**level)
 
 
-def _opened(ideal: float, chunk: float) -> Iterator[Grain]:
-    """Classes and families opened, at first only those that are longer than a shard."""
+def _opened(ideal: float, chunk: float, *, classes: bool) -> Iterator[Grain]:
+    """Families, and `classes`, opened, at first only those that are longer than a shard."""
     for level in range(_LEVELS):
         longest = ideal / 2**level
-        yield Grain(min(longest, ideal * chunk), longest, longest)
+        yield Grain(min(longest, ideal * chunk), longest if classes else inf, longest)
 
 
 def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:

@@ -164,12 +164,13 @@ def _atoms(load: Load, tests: Sequence[Test], grain: Grain) -> list[list[Test]]:
     start = len(load.file) + 2
     result: list[list[Test]] = []
     for top in _grouped(tests, lambda test: test[start:].split("[", 1)[0].split("::", 1)[0]).values():
-        families = list(_grouped(top, lambda test: test[start:].split("[", 1)[0]).values())
-        limit = grain.group if len(families) > 1 else grain.family
+        families = _grouped(top, lambda test: test[start:].split("[", 1)[0])
+        # A class of one method is a class, too.
+        limit = grain.group if any("::" in name for name in families) else grain.family
         if _weight(top, load.setups) <= limit:
             result.append(top)
             continue
-        for family in families:
+        for family in families.values():
             result.extend([family] if _weight(family, load.setups) <= grain.family else [[test] for test in family])
     return _clustered(result, load.setups) if load.setups.of else result
 
