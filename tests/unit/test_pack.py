@@ -204,3 +204,10 @@ def test_a_new_file_that_may_be_long_goes_by_the_hash_of_its_tests() -> None:
     held = [piece for shard in plan for piece in shard if piece.file == "new.py"]
     assert held == [Piece(file="new.py", tests=())] * 4
     assert pack([*known, Load("new.py", seconds=1.0, spread=1.0)], 8)[0][-1] == Piece(file="new.py")
+
+
+def test_files_without_tests_whose_time_is_certain_do_not_count_as_new() -> None:
+    known = [Load(f"{number:02}.py", ((f"{number:02}.py::t", Estimate(1.0)),)) for number in range(30)]
+    certain = [Load(f"empty{number}.py", overhead=0.02) for number in range(4)] + [Load("tests/db", seconds=2.0)]
+    plan = pack([*known, *certain, Load("new.py", seconds=1.0, spread=9.0)], 4)
+    assert sum(piece == Piece(file="new.py", tests=()) for shard in plan for piece in shard) > 1

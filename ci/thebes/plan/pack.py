@@ -108,15 +108,12 @@ def fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
 
 
 def _uncertain(loads: Sequence[Load], longest: float, tied: Ties) -> dict[str, Load]:
-    """Files that nothing is known about and that may take more than `longest` seconds, if they are few."""
-    new = [load for load in loads if not load.tests]
+    """Files that nothing is known about and that may take more than `longest` seconds, if they are few. Without tests
+    here, but not new, are files known to be empty and those that share a shard: they have no spread."""
+    new = [load for load in loads if not load.tests and load.spread > 0]
     if len(new) > max(_FEW, _FEW_OF_ALL * len(loads)):
         return {}
-    return {
-        load.file: load
-        for load in new
-        if load.spread > 0 and load.seconds + load.spread > longest > 0 and load.file not in tied.whole
-    }
+    return {load.file: load for load in new if load.seconds + load.spread > longest > 0 and load.file not in tied.whole}
 
 
 def _share_out(bins: Bins, load: Load, parts: int) -> None:
