@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thebes.model import Piece
+from thebes.plan.bins import fill
 from thebes.plan.estimate import Estimate
 from thebes.plan.pack import Load, Setups, lower_bound, pack
 from thebes.plan.packed import expected_of
+from thebes.plan.units import Part, Unit
 
 Shards = tuple[tuple[Piece, ...], ...]
 
@@ -121,6 +123,14 @@ def test_estimates_have_each_costly_fixture_once_in_each_shard_that_needs_it(loa
     truth = [own + fixtures(loads, shard) for own, shard in zip(plain, plan, strict=True)]
     assert expected_of(loads, plan) == pytest.approx(truth)
     assert max(truth) >= lower_bound(loads, [1.0] * shards) * (1 - 1e-9)
+
+
+def test_units_of_equal_length_are_in_the_order_of_their_files_on_every_python() -> None:
+    """0.1 + 0.2 + 0.3 is more than 0.6 where each sum is rounded by itself, as before Python 3.12."""
+    fixtures = {"f1": 0.1, "f2": 0.2, "f3": 0.3, "f6": 0.6}
+    units = [Unit(0.0, (Part("b.py", None),), ("f1", "f2", "f3")), Unit(0.0, (Part("a.py", None),), ("f6",))]
+    bins = fill(units, (1.0, 1.0), fixtures)
+    assert [[unit.parts[0].file for unit in shard] for shard in bins.units] == [["a.py"], ["b.py"]]
 
 
 def test_tests_that_share_a_costly_fixture_share_a_shard() -> None:
