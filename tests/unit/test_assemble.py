@@ -13,7 +13,8 @@ from thebes.codec import encode
 from thebes.config import Config, GateConfig, PlanConfig, parse
 from thebes.errors import InputError
 from thebes.model import Discovery, Options, Plan, TestFile
-from thebes.plan import Choice, ProjectInput, assemble
+from thebes.plan import Choice, ProjectInput, assemble, assembled
+from thebes.plan.explain import explain
 from thebes.plan.groups import matches
 
 files = st.lists(
@@ -229,6 +230,19 @@ def test_a_faster_machine_gets_more_and_every_estimate_is_its_own_machine_s() ->
     assert [task.speed for task in assemble([project(names, few, runs)], Choice(), "").tasks] == [2.0, 1.5]
     with pytest.raises(InputError, match="3 speeds for 4 shards"):
         assemble([project(names, config, runs)], Choice(shards=4), "")
+
+
+@pytest.mark.parametrize("speeds", [(), (0.5, 2.0)])
+def test_an_explanation_has_the_seconds_of_the_plan(speeds: tuple[float, ...]) -> None:
+    names = [f"tests/test_{n}.py" for n in range(20)]
+    config = Config(plan=PlanConfig(runner_speeds=speeds, serial=("tests/test_0.py",)))
+    runs = ({f"{name}::test_it": 2.0 for name in names},)
+    given = msgspec.structs.replace(project(names, config, runs), start=3.0)
+    found = assembled([given], Choice(shards=2), "")
+    ((suite, packs),) = found.suites.items()
+    shards = [task.estimate for task in found.plan.tasks if not task.alone]
+    assert [shard.seconds for shard in explain(suite, packs).shards] == shards
+    assert [task.estimate for task in found.plan.tasks if task.alone] == [5.02]
 
 
 def test_groups_of_the_history_share_a_shard() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from thebes.cli.explain import lines
 from thebes.plan.explain import Why, explain
 from thebes.plan.from_durations import files_of, pack_durations
-from thebes.plan.packed import Packed, Wish
+from thebes.plan.packed import Packed, Wish, packed
 
 TESTS = [f"{file}.py::{test}" for file in "abcdef" for test in ("test_1[a]", "test_1[b]", "TestC::test_3", "t")]
 TIMES = st.dictionaries(st.sampled_from(TESTS), st.floats(0, 100), min_size=1)
@@ -57,6 +57,28 @@ def test_what_splitting_the_longest_test_would_gain() -> None:
     view = explain("unit", even(tests=30, shards=2, b=5.0))
     assert view.longest is not None
     assert view.longest.gain == 0
+
+
+def test_machines_of_different_speed_split_the_longest_test_between_the_fastest() -> None:
+    loads = even(tests=40, shards=1, b=60.0).loads
+    longest = explain("unit", packed(loads, Wish(shards=4, speeds=(2.0, 1.0, 1.0, 1.0)))).longest
+    assert longest is not None
+    assert longest.gain == 0  # 30 s on the fast machine either way: the other half would take as long on a slow one
+    longest = explain("unit", packed(loads, Wish(shards=4, speeds=(2.0, 2.0, 1.0, 1.0)))).longest
+    assert longest is not None
+    assert longest.gain == 13.333  # 100 s are 16.667 s for machines of speed 6 in all
+
+
+def test_pytest_s_start_is_part_of_every_shard_and_of_the_bound() -> None:
+    loads = even(tests=40, shards=1).loads
+    alike = packed(loads, Wish(shards=4, start=3.0))
+    view = explain("unit", alike)
+    assert [shard.seconds for shard in view.shards] == [13.0] * 4
+    assert (view.lower_bound, view.ratio) == (13.0, 1.0)
+    view = explain("unit", packed(loads, Wish(shards=2, speeds=(0.5, 2.0), start=1.0)))
+    assert [shard.seconds for shard in view.shards] == [18.0, 16.5]  # 8 s and 32 s of work
+    assert view.lower_bound == 16.8
+    assert view.ratio == 1.0714
 
 
 def test_other_numbers_of_shards_and_their_price() -> None:

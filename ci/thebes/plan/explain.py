@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from heapq import nlargest
 from math import ceil, fsum, hypot
 
 from thebes.model import Piece, Value
@@ -24,8 +25,8 @@ class Why(StrEnum):
 
 
 class ShardView(Value, frozen=True, kw_only=True):
-    """A shard: seconds, and by how many it may well be off if its tests' errors have nothing to do with each other;
-    its files, of which it shares `parts` with other shards; its tests that are known."""
+    """A shard: seconds, as in the plan, and by how many it may well be off if its tests' errors have nothing to do with
+    each other; its files, of which it shares `parts` with other shards; its tests that are known."""
 
     shard: int
     seconds: float
@@ -104,23 +105,23 @@ def explain(suite: str, found: Packed, *, price: float | None = None) -> SuiteVi
     """The view of one suite. `price` is that of a job's minute; each job's last one counts in full."""
     loads = {load.file: load for load in found.loads}
     speeds = found.speeds if set(found.speeds) - {1.0} else (1.0,) * found.asked
-    bound = lower_bound(found.loads, speeds)
-    makespan = max(found.expected, default=0.0)
+    bound = lower_bound(found.loads, speeds, start=found.start)
+    makespan = max(found.estimates, default=0.0)
     return SuiteView(
         suite=suite,
         asked=found.asked,
         lower_bound=round(bound, 3),
         ratio=round(makespan / bound, 4) if bound else 1.0,
         shards=tuple(_shards(found, loads)),
-        cut=tuple(_cut(found, loads, bound * CHUNK)),
+        cut=tuple(_cut(found, loads, lower_bound(found.loads, speeds) * CHUNK)),
         unsure=tuple(_unsure(found.loads)),
-        longest=_longest(found),
+        longest=_longest(found.loads, speeds),
         alternatives=tuple(_alternatives(found, price)),
     )
 
 
 def _shards(found: Packed, loads: Mapping[str, Load]) -> Iterable[ShardView]:
-    for index, (pieces, seconds) in enumerate(zip(found.shards, found.expected, strict=True), 1):
+    for index, (pieces, seconds) in enumerate(zip(found.shards, found.estimates, strict=True), 1):
         known = [each for piece in pieces for _, each in _known(piece, loads[piece.file])]
         new = [loads[piece.file].spread for piece in pieces if not loads[piece.file].tests]
         yield ShardView(
@@ -173,17 +174,19 @@ def _spread(load: Load) -> float:
     return hypot(*(each.spread for _, each in load.tests)) if load.tests else load.spread
 
 
-def _longest(found: Packed) -> Longest | None:
+def _longest(loads: Sequence[Load], speeds: Sequence[float]) -> Longest | None:
     """What splitting the longest test would gain: nothing, unless it is longer than an even share."""
-    seconds = sorted(((each.seconds, test) for load in found.loads for test, each in load.tests), reverse=True)[:2]
+    seconds = nlargest(2, ((each.seconds, test) for load in loads for test, each in load.tests))
     if not seconds:
         return None
     longest, test = seconds[0]
-    even = work(found.loads) / found.asked
-    second = seconds[1][0] if len(seconds) > 1 else 0.0
-    return Longest(
-        test=test, seconds=round(longest, 3), gain=round(max(0.0, longest - max(even, second, longest / 2)), 3)
-    )
+    fast, *others = nlargest(2, speeds)
+    even = work(loads) / fsum(speeds)
+    second = seconds[1][0] / fast if len(seconds) > 1 else 0.0
+    # One half each for the two fastest machines, or both for the fastest.
+    halves = min([longest / fast, *(longest / 2 / other for other in others)])
+    gain = max(0.0, longest / fast - max(even, second, halves))
+    return Longest(test=test, seconds=round(longest, 3), gain=round(gain, 3))
 
 
 def _alternatives(found: Packed, price: float | None) -> Iterable[Alternative]:

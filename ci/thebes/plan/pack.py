@@ -173,12 +173,13 @@ def _opened(ideal: float, chunk: float, *, classes: bool) -> Iterator[Grain]:
         yield Grain(min(longest, ideal * chunk), longest if classes else inf, longest)
 
 
-def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:
-    """No plan can end sooner, in seconds: all shared out evenly, or the longest indivisible thing alone."""
+def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE, *, start: float = 0.0) -> float:
+    """No plan for all these machines can end sooner, in seconds: all shared out evenly, or the longest indivisible
+    thing alone. `start`: what each machine does first, in seconds at speed 1."""
     if not speeds:
         return 0.0
     longest = max((_indivisible(load, tied) for load in loads), default=0.0)
-    return max(work(loads) / fsum(speeds), longest / max(speeds))
+    return max((work(loads) + start * len(speeds)) / fsum(speeds), (longest + start) / max(speeds))
 
 
 def _indivisible(load: Load, tied: Ties) -> float:

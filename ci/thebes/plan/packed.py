@@ -23,19 +23,22 @@ _NONE: Mapping[str, str] = {}
 
 class Wish(NamedTuple):
     """How many shards are wanted: `shards`, or as many as it takes to end within `target` seconds, of which
-    every job needs `job_start` before its first test; never more than `most`. `speeds` are the machines', one for each
-    shard at most; empty: all are alike."""
+    every job needs `job_start` before its first test; never more than `most`. `start`: the seconds of these in which
+    pytest itself starts, on a machine of speed 1. `speeds` are the machines', one for each shard at most; empty: all
+    are alike."""
 
     shards: int | None = None
     target: float | None = None
     job_start: float = 0.0
+    start: float = 0.0
     most: int = 256
     speeds: tuple[float, ...] = ()
 
 
 class Packed(NamedTuple):
     """`shards` hold the pieces of `loads`, each estimated to take `expected` seconds on its machine, which is one of
-    `speeds`. `asked` were wanted; starting a job takes `job_start`."""
+    `speeds`. `asked` were wanted; starting a job takes `job_start`, of which pytest needs `start` in the task itself,
+    on a machine of speed 1."""
 
     loads: tuple[Load, ...]
     shards: tuple[tuple[Piece, ...], ...]
@@ -43,6 +46,12 @@ class Packed(NamedTuple):
     speeds: tuple[float, ...]
     asked: int
     job_start: float = 0.0
+    start: float = 0.0
+
+    @property
+    def estimates(self) -> tuple[float, ...]:
+        """Seconds of each shard's task."""
+        return tuple(work + self.start / speed for work, speed in zip(self.expected, self.speeds, strict=True))
 
 
 def packed(
@@ -107,7 +116,7 @@ def _pack(
     shards = tuple(bundles.unpack(pieces) for pieces in found)
     speeds = fastest(wish.speeds, len(shards)) if wish.speeds else (1.0,) * len(shards)
     expected = tuple(work / speed for work, speed in zip(expected_of(loads, shards), speeds, strict=True))
-    return Packed(tuple(loads), shards, expected, speeds, number, wish.job_start)
+    return Packed(tuple(loads), shards, expected, speeds, number, wish.job_start, wish.start)
 
 
 def expected_of(loads: Iterable[Load], shards: Sequence[Sequence[Piece]]) -> tuple[float, ...]:
