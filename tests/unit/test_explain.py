@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thebes.cli.explain import lines
-from thebes.plan.explain import Why, explain
+from thebes.plan.explain import SuiteView, Target, Why, explain
 from thebes.plan.from_durations import files_of, pack_durations
 from thebes.plan.packed import Packed, Wish, packed
 
@@ -79,6 +79,40 @@ def test_pytest_s_start_is_part_of_every_shard_and_of_the_bound() -> None:
     assert [shard.seconds for shard in view.shards] == [18.0, 16.5]  # 8 s and 32 s of work
     assert view.lower_bound == 16.8
     assert view.ratio == 1.0714
+
+
+def number(view: SuiteView) -> list[str]:
+    """What the text says about the number of shards."""
+    return [line.strip() for line in lines(view) if "target" in line or "asked for" in line or "put into" in line]
+
+
+def test_a_target_is_named_and_the_setting_that_makes_it_missed() -> None:
+    loads = even(tests=120, shards=1).loads
+    wish = Wish(target=40.0, job_start=15.0, start=3.0, most=4)
+    view = explain("unit", packed(loads, wish))
+    assert (view.asked, view.allowed, view.limit, view.target) == (5, 4, "max-shards", Target(seconds=40.0, missed=5.0))
+    (line,) = number(view)
+    assert line == (
+        "target of 40.0 s, starting the job included: missed by 5.00 s; it takes 5 shards or more; max-shards allows 4"
+    )
+    view = explain("unit", packed(loads, wish._replace(most=5)))
+    assert (view.asked, view.allowed, view.limit, view.target) == (5, 5, None, Target(seconds=40.0, missed=0.0))
+    assert number(view) == ["target of 40.0 s, starting the job included: met"]
+    view = explain("unit", packed(loads, wish._replace(most=5, speeds=(1.0, 1.0))))
+    assert (view.asked, view.allowed, view.limit) == (3, 2, "runner-speeds")
+    assert number(view)[0].endswith("missed by 35.0 s; it takes 3 shards or more; runner-speeds allows 2")
+
+
+def test_where_one_test_is_longer_than_the_target_no_limit_is_to_blame() -> None:
+    view = explain("unit", packed(even(tests=60, shards=1, b=60.0).loads, Wish(target=20.0, most=4)))
+    assert (view.asked, view.allowed, view.limit, view.target) == (2, 2, None, Target(seconds=20.0, missed=40.0))
+    assert number(view) == ["target of 20.0 s, starting the job included: missed by 40.0 s"]
+
+
+def test_more_shards_than_there_is_anything_for() -> None:
+    view = explain("unit", even(tests=2, shards=4))
+    assert (view.asked, view.allowed, view.limit, view.target) == (4, 4, None, None)
+    assert number(view) == ["4 were asked for; there is nothing to put into more"]
 
 
 def test_other_numbers_of_shards_and_their_price() -> None:

@@ -11,7 +11,7 @@ from thebes.plugin.thebes_plugin.split import atom
 
 from .estimate import Estimate
 from .pack import CHUNK, Load, lower_bound, work
-from .packed import Packed
+from .packed import NEAR, Packed
 
 _SHOWN = 5  # of the least certain files
 
@@ -74,11 +74,23 @@ class Alternative(Value, frozen=True, kw_only=True):
     cost: float | None
 
 
+class Target(Value, frozen=True, kw_only=True):
+    """The time in which all was to end, in seconds, and how much later the longest shard does; with jobs' starts."""
+
+    seconds: float
+    missed: float
+
+
 class SuiteView(Value, frozen=True, kw_only=True):
-    """A suite's plan. `ratio` is the longest shard over `lower_bound`, which no plan with `asked` shards can beat."""
+    """A suite's plan. `asked`: how many shards were asked for, or are the fewest that might do for the `target`;
+    `allowed`: for how many the plan was made, and `limit` the setting that allows no more, if one does. `ratio` is the
+    longest shard over `lower_bound`, which no plan with `allowed` shards can beat."""
 
     suite: str
     asked: int
+    allowed: int
+    limit: str | None
+    target: Target | None
     lower_bound: float
     ratio: float
     shards: tuple[ShardView, ...]
@@ -104,12 +116,15 @@ class Explanation(Value, frozen=True, kw_only=True):
 def explain(suite: str, found: Packed, *, price: float | None = None) -> SuiteView:
     """The view of one suite. `price` is that of a job's minute; each job's last one counts in full."""
     loads = {load.file: load for load in found.loads}
-    speeds = found.speeds if set(found.speeds) - {1.0} else (1.0,) * found.asked
+    speeds = found.speeds if set(found.speeds) - {1.0} else (1.0,) * found.allowed
     bound = lower_bound(found.loads, speeds, start=found.start)
     makespan = max(found.estimates, default=0.0)
     return SuiteView(
         suite=suite,
-        asked=found.asked,
+        asked=found.asked.shards,
+        allowed=found.allowed,
+        limit=found.asked.limit,
+        target=_target(found),
         lower_bound=round(bound, 3),
         ratio=round(makespan / bound, 4) if bound else 1.0,
         shards=tuple(_shards(found, loads)),
@@ -118,6 +133,14 @@ def explain(suite: str, found: Packed, *, price: float | None = None) -> SuiteVi
         longest=_longest(found.loads, speeds),
         alternatives=tuple(_alternatives(found, price)),
     )
+
+
+def _target(found: Packed) -> Target | None:
+    if found.asked.target is None:
+        return None
+    seconds = found.asked.target
+    missed = max(found.estimates, default=0.0) + found.job_start - found.start - seconds
+    return Target(seconds=seconds, missed=round(missed, 3) if missed > seconds * NEAR else 0.0)
 
 
 def _shards(found: Packed, loads: Mapping[str, Load]) -> Iterable[ShardView]:

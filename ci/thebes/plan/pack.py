@@ -15,7 +15,7 @@ from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
 from thebes.plan.units import Grain, Load, Part, Setups, Ties, Unit, divide, overheads, ties, work
 
-__all__ = ["CHUNK", "Load", "Setups", "fastest", "loads_of", "lower_bound", "overheads", "pack", "work"]
+__all__ = ["CHUNK", "Load", "Setups", "fastest", "loads_of", "longest", "lower_bound", "overheads", "pack", "work"]
 
 CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
@@ -178,8 +178,13 @@ def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FR
     thing alone. `start`: what each machine does first, in seconds at speed 1."""
     if not speeds:
         return 0.0
-    longest = max((_indivisible(load, tied) for load in loads), default=0.0)
-    return max((work(loads) + start * len(speeds)) / fsum(speeds), (longest + start) / max(speeds))
+    alone = longest(loads, tied)
+    return max((work(loads) + start * len(speeds)) / fsum(speeds), (alone + start) / max(speeds))
+
+
+def longest(loads: Iterable[Load], tied: Ties = _FREE) -> float:
+    """Seconds of the longest indivisible thing, with what it needs."""
+    return max((_indivisible(load, tied) for load in loads), default=0.0)
 
 
 def _indivisible(load: Load, tied: Ties) -> float:

@@ -55,6 +55,12 @@ class Part:
         if alone:
             self.alone[gate] = packed(self._loads(alone), Wish(shards=1, start=self.input.start))
 
+    def fewer(self, gate: str, shards: int) -> None:
+        """Share the files of a gate out anew: as many shards as it has now would be too many tasks in all."""
+        asked = self.packs[gate].asked
+        self.pack(gate, self.wish()._replace(shards=shards))
+        self.packs[gate] = self.packs[gate]._replace(asked=asked._replace(limit="max-tasks"))
+
     def _loads(self, files: Sequence[str]) -> list[Load]:
         """What each file is expected to take, and what it costs once more in every further shard."""
         measured = {self.input.renamed.get(file, file): took for file, took in self.input.overheads.items()}
