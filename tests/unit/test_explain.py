@@ -43,6 +43,35 @@ def test_a_long_file_is_cut_because_it_is_long_and_a_new_one_by_hash() -> None:
     assert next(iter(explain("unit", found).unsure)).new
 
 
+def test_a_file_is_cut_for_balance() -> None:
+    times = {f"{file}.py::test_{test}": 1.0 for file in "abcdefghi" for test in range(10)}
+    found = pack_durations([times], files_of(times), Wish(shards=2))  # whole files: five to four
+    assert found.expected == (45.0, 45.0)
+    assert {file.why for file in explain("unit", found).cut} == {Why.BALANCE}
+
+
+def test_files_are_cut_finer_because_times_change() -> None:
+    times = {f"{file:02}.py::test_{test}": 1.0 for file in range(32) for test in range(8)}
+    times |= {f"long.py::test_{test}": 1.0 for test in range(64)}
+    assert {file.why for file in explain("unit", pack_durations([times], files_of(times), Wish(shards=4))).cut} == {
+        Why.LONG
+    }
+    cut = explain("unit", pack_durations([times] * 2, files_of(times), Wish(shards=4))).cut
+    assert (cut[0].file, cut[0].why) == ("long.py", Why.LONG)
+    assert len(cut) > 1
+    assert {file.why for file in cut[1:]} == {Why.DRIFT}
+
+
+def test_a_file_is_cut_because_a_group_spans_it_and_others() -> None:
+    times = {f"{file:02}.py::test_{test}": 1.0 for file in range(40) for test in range(2)}
+    groups = {"00.py::test_0": "db", "01.py::test_1": "db"}
+    found = packed(pack_durations([times], files_of(times), Wish()).loads, Wish(shards=4), groups=groups)
+    cut = explain("unit", found).cut
+    assert 1 <= len(cut) <= 2
+    assert {file.file for file in cut} <= {"00.py", "01.py"}
+    assert {file.why for file in cut} == {Why.GROUP}
+
+
 def test_a_class_that_alone_is_too_long_is_opened() -> None:
     times = {f"a.py::TestC::test_{test}": 1.0 for test in range(12)}
     view = explain("unit", pack_durations([times], ["a.py"], Wish(shards=4)))

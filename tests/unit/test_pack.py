@@ -87,7 +87,7 @@ def by_file(loads: Sequence[Load], shards: int) -> float:
 @given(suites(sharing=True), st.integers(1, 9), st.none() | st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=9))
 @settings(deadline=None)
 def test_every_test_is_in_exactly_one_shard(loads: list[Load], shards: int, speeds: list[float] | None) -> None:
-    plan = pack(loads, shards, speeds=speeds and speeds[:shards])
+    plan = pack(loads, shards, speeds=speeds and speeds[:shards]).shards
     assert 1 <= len(plan) <= shards
     assert all(plan)
     for load in loads:
@@ -109,7 +109,7 @@ def test_the_order_of_the_input_does_not_matter(loads: list[Load], shards: int, 
 @given(suites(), st.integers(1, 9))
 @settings(deadline=None)
 def test_never_longer_than_whole_files_longest_first(loads: list[Load], shards: int) -> None:
-    plan = pack(loads, shards)
+    plan = pack(loads, shards).shards
     longest = max(seconds(loads, plan))
     assert longest <= by_file(loads, shards) * (1 + EVEN)
     assert longest >= lower_bound(loads, [1.0] * shards) * (1 - 1e-9)
@@ -118,7 +118,7 @@ def test_never_longer_than_whole_files_longest_first(loads: list[Load], shards: 
 @given(suites(sharing=True), st.integers(1, 9))
 @settings(deadline=None)
 def test_estimates_have_each_costly_fixture_once_in_each_shard_that_needs_it(loads: list[Load], shards: int) -> None:
-    plan = pack(loads, shards)
+    plan = pack(loads, shards).shards
     plain = seconds(loads, plan)
     truth = [own + fixtures(loads, shard) for own, shard in zip(plain, plan, strict=True)]
     assert expected_of(loads, plan) == pytest.approx(truth)
@@ -140,7 +140,7 @@ def test_tests_that_share_a_costly_fixture_share_a_shard() -> None:
     of = {name: (f"f{number}",) for number, pair in enumerate(pairs) for name in pair}
     setups = Setups({"all": 1.0} | {f"f{number}": 5.0 for number in range(8)}, frozenset({"all"}), of)
     loads = [Load("a.py", tests, 1.6, 0.0, setups=setups)]
-    plan = pack(loads, 4)
+    plan = pack(loads, 4).shards
     assert expected_of(loads, plan) == pytest.approx([11.4] * 4)
     for (piece,) in plan:
         assert all(pair <= set(piece.tests or ()) or pair.isdisjoint(piece.tests or ()) for pair in pairs)
@@ -150,7 +150,7 @@ def test_tests_that_share_a_costly_fixture_share_a_shard() -> None:
 @settings(deadline=None)
 def test_classes_stay_whole_when_asked(loads: list[Load], shards: int) -> None:
     homes: dict[str, set[int]] = {}
-    for index, shard in enumerate(pack(loads, shards, open_classes=False)):
+    for index, shard in enumerate(pack(loads, shards, open_classes=False).shards):
         for piece in shard:
             for name in piece.tests or ():
                 top, colons, _ = name.removeprefix(piece.file + "::").partition("[")[0].partition("::")
@@ -165,7 +165,7 @@ def test_functions_with_many_parameters_are_opened_where_classes_stay_whole() ->
     def longest(top: str) -> float:
         tests = tuple((f"a.py::{top}[{number}]", Estimate(1.0)) for number in range(400))
         loads = [Load("a.py", tests, 400.0), Load("b.py", (("b.py::test", Estimate(1.0)),), 1.0)]
-        return max(seconds(loads, pack(loads, 8, open_classes=False)))
+        return max(seconds(loads, pack(loads, 8, open_classes=False).shards))
 
     assert longest("test_f") < 52.0
     assert longest("TestC::test_f") == 400.0
@@ -178,7 +178,7 @@ def test_groups_share_a_shard_across_files_and_kept_files_stay_whole(
 ) -> None:
     whole = {load.file for number, load in enumerate(loads) if number in kept}
     grouped = {"test_a": "one", "TestC::test_d": "two"}
-    plan = pack(loads, shards, keep_whole=whole, together=lambda test: grouped.get(test.partition("::")[2]))
+    plan = pack(loads, shards, keep_whole=whole, together=lambda test: grouped.get(test.partition("::")[2])).shards
     sizes = {load.file: load.tests for load in loads}
     homes: dict[str, set[int]] = {}
     for index, shard in enumerate(plan):
@@ -193,16 +193,16 @@ def test_groups_share_a_shard_across_files_and_kept_files_stay_whole(
 
 def test_a_fast_machine_gets_more_and_none_is_left_without_work() -> None:
     loads = [Load(f"{number}.py", seconds=1.0) for number in range(90)]
-    assert [len(shard) for shard in pack(loads, 3, speeds=[1.0, 0.5, 3.0])] == [20, 10, 60]
-    assert pack([], 3) == ()
-    assert pack(loads[:1], 3, speeds=[1.0, 0.5, 3.0]) == ((Piece(file="0.py"),),)
+    assert [len(shard) for shard in pack(loads, 3, speeds=[1.0, 0.5, 3.0]).shards] == [20, 10, 60]
+    assert pack([], 3).shards == ()
+    assert pack(loads[:1], 3, speeds=[1.0, 0.5, 3.0]).shards == ((Piece(file="0.py"),),)
 
 
 def test_a_file_is_not_cut_where_importing_it_again_costs_more_than_it_saves() -> None:
     tests = tuple((f"a.py::test_{number}", Estimate(1.0)) for number in range(10))
-    assert pack([Load("a.py", tests, overhead=11.0)], 2) != ((Piece(file="a.py"),),)
+    assert pack([Load("a.py", tests, overhead=11.0)], 2).shards != ((Piece(file="a.py"),),)
     other = Load("b.py", seconds=12.0)
-    assert pack([Load("a.py", tests, overhead=11.0), other], 2) == (
+    assert pack([Load("a.py", tests, overhead=11.0), other], 2).shards == (
         (Piece(file="a.py"),),
         (Piece(file="b.py"),),
     )
@@ -210,14 +210,14 @@ def test_a_file_is_not_cut_where_importing_it_again_costs_more_than_it_saves() -
 
 def test_a_new_file_that_may_be_long_goes_by_the_hash_of_its_tests() -> None:
     known = [Load(f"{number:02}.py", ((f"{number:02}.py::t", Estimate(1.0)),)) for number in range(80)]
-    plan = pack([*known, Load("new.py", seconds=1.0, spread=9.0)], 8)
+    plan = pack([*known, Load("new.py", seconds=1.0, spread=9.0)], 8).shards
     held = [piece for shard in plan for piece in shard if piece.file == "new.py"]
     assert held == [Piece(file="new.py", tests=())] * 4
-    assert pack([*known, Load("new.py", seconds=1.0, spread=1.0)], 8)[0][-1] == Piece(file="new.py")
+    assert pack([*known, Load("new.py", seconds=1.0, spread=1.0)], 8).shards[0][-1] == Piece(file="new.py")
 
 
 def test_files_without_tests_whose_time_is_certain_do_not_count_as_new() -> None:
     known = [Load(f"{number:02}.py", ((f"{number:02}.py::t", Estimate(1.0)),)) for number in range(30)]
     certain = [Load(f"empty{number}.py", overhead=0.02) for number in range(4)] + [Load("tests/db", seconds=2.0)]
-    plan = pack([*known, *certain, Load("new.py", seconds=1.0, spread=9.0)], 4)
+    plan = pack([*known, *certain, Load("new.py", seconds=1.0, spread=9.0)], 4).shards
     assert sum(piece == Piece(file="new.py", tests=()) for shard in plan for piece in shard) > 1

@@ -10,8 +10,9 @@ from thebes.model import Piece, Value
 from thebes.plugin.thebes_plugin.split import atom
 
 from .estimate import Estimate
-from .pack import CHUNK, Load, lower_bound, work
+from .pack import CHUNK, Cuts, Load, lower_bound, work
 from .packed import NEAR, Packed
+from .units import weight
 
 _SHOWN = 5  # of the least certain files
 
@@ -20,7 +21,9 @@ class Why(StrEnum):
     """Why several shards hold parts of a file."""
 
     LONG = "longer than a quarter of the ideal shard"
+    DRIFT = "times change from run to run: in small parts that does less harm"
     BALANCE = "shards are evener with it cut"
+    GROUP = "some of its tests share a shard with tests of other files"
     NEW = "new, and may be long: its tests go by their hash"
 
 
@@ -128,7 +131,7 @@ def explain(suite: str, found: Packed, *, price: float | None = None) -> SuiteVi
         lower_bound=round(bound, 3),
         ratio=round(makespan / bound, 4) if bound else 1.0,
         shards=tuple(_shards(found, loads)),
-        cut=tuple(_cut(found, loads, lower_bound(found.loads, speeds) * CHUNK)),
+        cut=tuple(_cut(found, loads)),
         unsure=tuple(_unsure(found.loads)),
         longest=_longest(found.loads, speeds),
         alternatives=tuple(_alternatives(found, price)),
@@ -164,21 +167,32 @@ def _known(piece: Piece, load: Load) -> Sequence[tuple[str, Estimate]]:
     return [test for test in load.tests if test[0] in wanted]
 
 
-def _cut(found: Packed, loads: Mapping[str, Load], chunk: float) -> Iterable[CutFile]:
+def _cut(found: Packed, loads: Mapping[str, Load]) -> Iterable[CutFile]:
     held: dict[str, list[Piece]] = {}
     for piece in (piece for pieces in found.shards for piece in pieces if piece.tests is not None):
         held.setdefault(piece.file, []).append(piece)
     for file in sorted(held, key=lambda file: (-loads[file].seconds, file)):
         load = loads[file]
-        long = Why.LONG if load.seconds > chunk else Why.BALANCE
         yield CutFile(
             file=file,
             shards=len(held[file]),
             seconds=round(load.seconds, 3),
             overhead=round(load.overhead + load.setups.cost(load.setups.common), 3),
-            why=long if load.tests else Why.NEW,
+            why=_why(load, found.cuts),
             opened=tuple(_opened(held[file])),
         )
+
+
+def _why(load: Load, cuts: Cuts) -> Why:
+    """The first of the planner's own reasons that holds."""
+    if not load.tests:
+        return Why.NEW
+    seconds = weight(load.tests, load.setups)
+    if seconds <= cuts.grain:
+        return Why.GROUP  # only a group that spans files makes it cut a short one
+    if seconds > cuts.ideal * CHUNK:
+        return Why.LONG
+    return Why.DRIFT if seconds > cuts.ideal * cuts.chunk else Why.BALANCE
 
 
 def _opened(pieces: Sequence[Piece]) -> list[str]:

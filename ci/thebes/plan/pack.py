@@ -15,7 +15,19 @@ from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
 from thebes.plan.units import Grain, Load, Part, Setups, Ties, Unit, divide, overheads, ties, work
 
-__all__ = ["CHUNK", "Load", "Setups", "fastest", "loads_of", "longest", "lower_bound", "overheads", "pack", "work"]
+__all__ = [
+    "CHUNK",
+    "Cuts",
+    "Load",
+    "Setups",
+    "fastest",
+    "indivisible",
+    "loads_of",
+    "lower_bound",
+    "overheads",
+    "pack",
+    "work",
+]
 
 CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
@@ -42,6 +54,22 @@ def loads_of(
     return loads
 
 
+class Cuts(NamedTuple):
+    """How finely files were cut. `ideal`: seconds of the ideal shard, the lower bound. At first, files longer than the
+    share `chunk` of it were to be cut; in the end, those longer than `grain` seconds were."""
+
+    ideal: float
+    chunk: float
+    grain: float
+
+
+class Packing(NamedTuple):
+    """The pieces of each shard, and how finely they were cut."""
+
+    shards: tuple[tuple[Piece, ...], ...]
+    cuts: Cuts
+
+
 def pack(
     loads: Sequence[Load],
     shards: int,
@@ -51,7 +79,7 @@ def pack(
     together: Callable[[str], str | None] | None = None,
     open_classes: bool = True,
     chunk: float = CHUNK,
-) -> tuple[tuple[Piece, ...], ...]:
+) -> Packing:
     """The pieces of each shard, longest shard first; never an empty one, so possibly fewer than `shards`.
 
     A piece without tests (`()`, not None) belongs to a new file whose tests go by their hash. `speeds` are
@@ -66,12 +94,12 @@ def pack(
     tied = ties(ordered, keep_whole, together)
     machines = tuple(speeds) if speeds is not None else (1.0,) * shards
     rules = _Rules(machines, tied, chunk, open_classes)
-    bins = _all_in_use(ordered, rules)
+    (bins, grain), ideal = _all_in_use(ordered, rules)
     order: Sequence[int] = range(len(bins.units))
     if speeds is None:
         order = sorted(order, key=lambda shard: (-bins.finish[shard], shard))
     sizes = {load.file: len(load.tests) for load in ordered}
-    return tuple(_pieces(bins.units[shard], sizes) for shard in order)
+    return Packing(tuple(_pieces(bins.units[shard], sizes) for shard in order), Cuts(ideal, chunk, grain.chunk))
 
 
 class _Rules(NamedTuple):
@@ -83,22 +111,30 @@ class _Rules(NamedTuple):
     open_classes: bool
 
 
-def _all_in_use(loads: Sequence[Load], rules: _Rules) -> Bins:
-    """The best packing in which no shard is empty."""
+class _Try(NamedTuple):
+    """Shards, and what their files were cut by."""
+
+    bins: Bins
+    grain: Grain
+
+
+def _all_in_use(loads: Sequence[Load], rules: _Rules) -> tuple[_Try, float]:
+    """The best packing in which no shard is empty, and the lower bound that it was held against."""
     bound = lower_bound(loads, rules.speeds, rules.tied)
     longest = bound * rules.chunk
     new = _uncertain(loads, longest, rules.tied)
     if new:
-        bins = _best([load for load in loads if load.file not in new], rules, bound)
-        if all(bins.units):
+        best = _best([load for load in loads if load.file not in new], rules, bound)
+        if all(best.bins.units):
             for load in new.values():
-                _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
-            return bins
-    bins = _best(loads, rules, bound)
-    while bins.units and not all(bins.units):
-        rules = rules._replace(speeds=fastest(rules.speeds, len(bins.units) - bins.units.count([])))
-        bins = _best(loads, rules, lower_bound(loads, rules.speeds, rules.tied))
-    return bins
+                _share_out(best.bins, load, ceil((load.seconds + load.spread) / longest))
+            return best, bound
+    best = _best(loads, rules, bound)
+    while (units := best.bins.units) and not all(units):
+        rules = rules._replace(speeds=fastest(rules.speeds, len(units) - units.count([])))
+        bound = lower_bound(loads, rules.speeds, rules.tied)
+        best = _best(loads, rules, bound)
+    return best, bound
 
 
 def fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
@@ -124,31 +160,31 @@ def _share_out(bins: Bins, load: Load, parts: int) -> None:
         bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),), load.needs()), shard)
 
 
-def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> Bins:
+def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> _Try:
     """The shortest packing; families are opened if that is needed, classes if it is allowed, too."""
     best = _first(_intact(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
-    if best.makespan > bound * (1 + _OPEN_ABOVE):
+    if best.bins.makespan > bound * (1 + _OPEN_ABOVE):
         opened = _first(_opened(bound, rules.chunk, classes=rules.open_classes), loads, rules, bound * (1 + _EVEN))
-        best = min(best, opened, key=lambda bins: bins.makespan)
+        best = min(best, opened, key=lambda each: each.bins.makespan)
     return best
 
 
-def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: float) -> Bins:
+def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: float) -> _Try:
     """The shortest packing of those that the grains give, the first of about equal ones; `goal` is good
     enough.
     """
     costs = overheads(loads)
-    best: Bins | None = None
+    best: _Try | None = None
     vain = 0
     for grain in grains:
         bins = fill(divide(loads, grain, rules.tied), rules.speeds, costs)
         improve(bins, goal)
         vain += 1
-        if best is None or bins.makespan < best.makespan * (1 - _EVEN):
-            best, vain = bins, 0
-        if best.makespan <= goal or _stuck(bins, grain) or (costs and vain > _VAIN):
+        if best is None or bins.makespan < best.bins.makespan * (1 - _EVEN):
+            best, vain = _Try(bins, grain), 0
+        if best.bins.makespan <= goal or _stuck(bins, grain) or (costs and vain > _VAIN):
             break
-    return best or Bins(rules.speeds, costs)
+    return best or _Try(Bins(rules.speeds, costs), Grain(inf))
 
 
 def _stuck(bins: Bins, grain: Grain) -> bool:
@@ -178,11 +214,11 @@ def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FR
     thing alone. `start`: what each machine does first, in seconds at speed 1."""
     if not speeds:
         return 0.0
-    alone = longest(loads, tied)
+    alone = indivisible(loads, tied)
     return max((work(loads) + start * len(speeds)) / fsum(speeds), (alone + start) / max(speeds))
 
 
-def longest(loads: Iterable[Load], tied: Ties = _FREE) -> float:
+def indivisible(loads: Iterable[Load], tied: Ties = _FREE) -> float:
     """Seconds of the longest indivisible thing, with what it needs."""
     return max((_indivisible(load, tied) for load in loads), default=0.0)
 

@@ -11,7 +11,7 @@ from thebes.config import PlanConfig
 from thebes.model import Piece
 
 from .groups import Bundles, Rules, bundle, rules
-from .pack import CHUNK, Load, fastest, longest, lower_bound, overheads, pack, work
+from .pack import CHUNK, Cuts, Load, fastest, indivisible, lower_bound, overheads, pack, work
 
 _TRIES, _MORE = 8, 1.15  # times that so many more shards are tried where the longest one misses the target
 NEAR = 0.001  # by which share a target may be missed
@@ -46,8 +46,8 @@ class Asked(NamedTuple):
 
 class Packed(NamedTuple):
     """`shards` hold the pieces of `loads`, each estimated to take `expected` seconds on its machine, which is one of
-    `speeds`. `asked` were wanted, and `allowed` of them planned for; starting a job takes `job_start`, of which pytest
-    needs `start` in the task itself, on a machine of speed 1."""
+    `speeds`. `asked` were wanted, and `allowed` of them planned for; `cuts` tells how files were cut; starting a job
+    takes `job_start`, of which pytest needs `start` in the task itself, on a machine of speed 1."""
 
     loads: tuple[Load, ...]
     shards: tuple[tuple[Piece, ...], ...]
@@ -55,6 +55,7 @@ class Packed(NamedTuple):
     speeds: tuple[float, ...]
     allowed: int
     asked: Asked
+    cuts: Cuts
     job_start: float = 0.0
     start: float = 0.0
 
@@ -104,7 +105,7 @@ def _in_time(loads: Sequence[Load], wish: Wish, target: float, packing: Callable
 
 def _takes(loads: Sequence[Load], wish: Wish, target: float) -> int:
     """The fewest shards that might do for the target, or shorten the longest, if there were no limit."""
-    enough = max(target - wish.job_start, longest(loads) / max(wish.speeds, default=1.0)) * (1 + NEAR)
+    enough = max(target - wish.job_start, indivisible(loads) / max(wish.speeds, default=1.0)) * (1 + NEAR)
     return _fewest(work(loads) / enough, wish.speeds) if enough > 0 else 1
 
 
@@ -137,10 +138,20 @@ def _pack(
         open_classes=tied.open_classes,
         chunk=chunk,
     )
-    shards = tuple(bundles.unpack(pieces) for pieces in found)
+    shards = tuple(bundles.unpack(pieces) for pieces in found.shards)
     speeds = fastest(wish.speeds, len(shards)) if wish.speeds else (1.0,) * len(shards)
     expected = tuple(work / speed for work, speed in zip(expected_of(loads, shards), speeds, strict=True))
-    return Packed(tuple(loads), shards, expected, speeds, number, Asked(number), wish.job_start, wish.start)
+    return Packed(
+        loads=tuple(loads),
+        shards=shards,
+        expected=expected,
+        speeds=speeds,
+        allowed=number,
+        asked=Asked(number),
+        cuts=found.cuts,
+        job_start=wish.job_start,
+        start=wish.start,
+    )
 
 
 def expected_of(loads: Iterable[Load], shards: Sequence[Sequence[Piece]]) -> tuple[float, ...]:
