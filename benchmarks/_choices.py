@@ -105,7 +105,7 @@ def _choice_row(name: str, history: History, choice: Choice) -> tuple[str, ...]:
             for shake in range(SHAKES):
                 shaken = [_shaken(load, shake, share_out=choice.share_out) for load in loads]
                 for shards in SHARDS:
-                    plan = pack(shaken, shards, chunk=choice.chunk)
+                    plan = pack(shaken, shards, chunk=choice.chunk).shards
                     held.append(pieces_per_file(plan))
                     ratios[project].append(ratio(played(plan, times), times, shards))
     cells = [f"{median(values):.3f} / {ninth(values):.3f} / {_mean(values):.3f}" for values in ratios.values()]

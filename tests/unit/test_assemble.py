@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thebes.cli.explain import lines
 from thebes.codec import encode
 from thebes.config import Config, GateConfig, PlanConfig, parse
 from thebes.errors import InputError
 from thebes.model import Discovery, Options, Plan, TestFile
-from thebes.plan import Choice, ProjectInput, assemble
+from thebes.plan import Choice, ProjectInput, assemble, assembled
+from thebes.plan.explain import explain
 from thebes.plan.groups import matches
 
 files = st.lists(
@@ -113,6 +115,27 @@ def test_all_suites_together_stay_within_the_budget() -> None:
     whole_and_disjoint(plan, names)
     with pytest.raises(InputError, match="max-tasks"):
         assemble([project(names, Config(max_tasks=1), runs)], Choice(), "")
+
+
+def test_an_explanation_tells_what_a_budget_took() -> None:
+    names = [f"tests/{gate}/test_{n}.py" for gate in ("unit", "integration") for n in range(20)]
+    runs = ({f"{name}::test_it": 3.0 for name in names},)
+
+    def told(choice: Choice) -> list[tuple[int, int, str | None, str]]:
+        found = assembled([project(names, Config(max_tasks=9, max_shards=6), runs)], choice, "").suites
+        views = [explain(suite, found[suite]) for suite in sorted(found)]
+        texts = [next(line.strip() for line in lines(view) if "max-tasks" in line) for view in views]
+        return [(view.asked, view.allowed, view.limit, text) for view, text in zip(views, texts, strict=True)]
+
+    assert told(Choice(shards=8)) == [
+        (8, 4, "max-tasks", "8 were asked for; max-tasks allows 4"),
+        (8, 5, "max-tasks", "8 were asked for; max-tasks allows 5"),
+    ]
+    (asked, allowed, limit, text), _ = told(Choice(target=22.0))
+    assert (asked, allowed, limit) == (9, 4, "max-tasks")  # 60 s of tests, 15 s to start a job
+    assert text == (
+        "target of 22.0 s, starting the job included: missed by 8.10 s; it takes 9 shards or more; max-tasks allows 4"
+    )
 
 
 def test_what_is_configured_to_stay_together_stays_together() -> None:
@@ -232,6 +255,19 @@ def test_a_faster_machine_gets_more_and_every_estimate_is_its_own_machine_s() ->
     assert [task.speed for task in assemble([project(names, few, runs)], Choice(), "").tasks] == [2.0, 1.5]
     with pytest.raises(InputError, match="3 speeds for 4 shards"):
         assemble([project(names, config, runs)], Choice(shards=4), "")
+
+
+@pytest.mark.parametrize("speeds", [(), (0.5, 2.0)])
+def test_an_explanation_has_the_seconds_of_the_plan(speeds: tuple[float, ...]) -> None:
+    names = [f"tests/test_{n}.py" for n in range(20)]
+    config = Config(plan=PlanConfig(runner_speeds=speeds, serial=("tests/test_0.py",)))
+    runs = ({f"{name}::test_it": 2.0 for name in names},)
+    given = msgspec.structs.replace(project(names, config, runs), start=3.0)
+    found = assembled([given], Choice(shards=2), "")
+    ((suite, packs),) = found.suites.items()
+    shards = [task.estimate for task in found.plan.tasks if not task.alone]
+    assert [shard.seconds for shard in explain(suite, packs).shards] == shards
+    assert [task.estimate for task in found.plan.tasks if task.alone] == [5.02]
 
 
 def test_groups_of_the_history_share_a_shard() -> None:

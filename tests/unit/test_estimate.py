@@ -1,5 +1,9 @@
 """Estimates: from several runs, on machines of different speed, of files that are new or renamed."""
 
+from collections.abc import Iterable
+from statistics import median
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +42,19 @@ def test_a_new_file_is_like_its_siblings_and_a_renamed_one_keeps_its_times() -> 
     assert known.of_file("a/new.py").seconds == 20.0
     assert known.of_file("b/deep/new.py").seconds == 1.0
     assert known.of_file("elsewhere/new.py").seconds == 15.0
+
+
+def test_many_new_files_do_not_have_their_folder_s_files_sorted_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sorted_lists = []
+
+    def counting(values: Iterable[float]) -> float:
+        sorted_lists.append([*values])
+        return median(sorted_lists[-1])
+
+    monkeypatch.setattr("thebes.plan.estimate.median", counting)
+    known = estimate([{f"{folder}/test_{number}.py::t": 1.0 for folder in "ab" for number in range(20)}])
+    assert {known.of_file(f"{folder}/new_{number}.py").seconds for folder in "ab" for number in range(20)} == {1.0}
+    assert len(sorted_lists) == 2
 
 
 @given(RUNS)

@@ -89,6 +89,15 @@ def test_an_unknown_test_follows_its_group() -> None:
     assert len({cut.owner(test) for cut in holders for test in groups}) == 1
 
 
+def test_where_classes_stay_whole_parameters_of_an_opened_function_go_by_its_hash() -> None:
+    planned = [["test_f[1]", "test_f[2]"], ["test_f[3]"], ["TestA::test_x[1]", "TestA::test_y"]]
+    cut = Cut("a.py", planned, whole_classes=True, grouped=True)
+    cut.join({"test_f[1]": "db", "test_f[new to db]": "db"})
+    assert {cut.owner(f"test_f[{new}]") for new in "abc"} == {stable_hash("a.py::test_f", 3)}
+    assert cut.owner("test_f[new to db]") == 0
+    assert {cut.owner(f"TestA::{new}") for new in ("test_x[2]", "test_new", "test_new[1]")} == {2}
+
+
 @given(pieces, st.text("abc", min_size=1), st.lists(names, min_size=1))
 def test_a_class_that_nobody_knew_stays_whole_where_that_is_asked(
     planned: list[list[str]], name: str, methods: list[str]

@@ -38,8 +38,7 @@ def lines(suite: SuiteView) -> Iterable[str]:
         f"{suite.suite}: {amount(len(suite.shards), 'shard')}, the longest about {lasting(longest)}, "
         f"{suite.ratio:.3f} times the lower bound of {lasting(suite.lower_bound)}"
     )
-    if len(suite.shards) < suite.asked:
-        yield f"  {suite.asked} were asked for; there is nothing to put into more"
+    yield from _number(suite)
     for shard in suite.shards:
         parts = f", {shard.parts} of them in part" if shard.parts else ""
         yield (
@@ -52,6 +51,25 @@ def lines(suite: SuiteView) -> Iterable[str]:
     yield from _section(
         "by number of shards, at best, with what starting the jobs takes", map(_alternative, suite.alternatives)
     )
+
+
+def _number(suite: SuiteView) -> Iterable[str]:
+    """Why there are as many shards as there are, unless so many were asked for."""
+    allows = f"; {suite.limit} allows {suite.allowed}" if suite.limit else ""
+    if suite.target:
+        yield f"  target of {lasting(suite.target.seconds)}, starting the job included: {_met(suite)}{allows}"
+    elif suite.limit:
+        yield f"  {suite.asked} were asked for{allows}"
+    if len(suite.shards) < suite.allowed:
+        asked = "" if suite.target or suite.limit else f"{suite.asked} were asked for; "
+        yield f"  {asked}there is nothing to put into more"
+
+
+def _met(suite: SuiteView) -> str:
+    if not suite.target or not suite.target.missed:
+        return "met"
+    takes = f"; it takes {amount(suite.asked, 'shard')} or more" if suite.asked > suite.allowed else ""
+    return f"missed by {lasting(suite.target.missed)}{takes}"
 
 
 def _section(title: str, rows: Iterable[str], more: int = 0) -> Iterable[str]:

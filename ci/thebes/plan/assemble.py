@@ -78,7 +78,7 @@ def within(parts: Sequence[Part], most: int) -> None:
     checks = sum(part.checks() for part in parts)
     for (part, gate, found), number in zip(packs, share_out(wanted, most - checks), strict=True):
         if number < len(found.shards):
-            part.pack(gate, part.wish()._replace(shards=number))
+            part.fewer(gate, number)
 
 
 def _seconds(found: Packed) -> float:

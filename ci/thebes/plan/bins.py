@@ -7,7 +7,7 @@ local search repairs what remains, in a bounded number of steps.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from math import fsum, inf
 
 from thebes.plan.units import Unit
 
@@ -92,7 +92,8 @@ def fill(units: Iterable[Unit], speeds: Sequence[float], overheads: Mapping[str,
 
 def _rank(unit: Unit, overheads: Mapping[str, float]) -> tuple[float, str, tuple[str, ...]]:
     first = unit.parts[0]
-    overhead = sum(overheads.get(need, 0.0) for need in unit.needs)
+    # Not `sum`: Python 3.11 rounds it differently, and ties would be broken differently.
+    overhead = fsum(overheads.get(need, 0.0) for need in unit.needs)
     return -(unit.seconds + overhead), first.file, first.tests or ()
 
 

@@ -40,6 +40,7 @@ class FileEstimates:
         self._empty = empty
         self._longest = 0.0
         self._folders: dict[str, list[float]] = {}
+        self._usual: dict[str, float] = {}  # by folder; a change may bring thousands of new files into one
         for file, known in tests.items():
             seconds = fsum(each.seconds for _, each in known)
             self._longest = max(self._longest, seconds)
@@ -55,9 +56,14 @@ class FileEstimates:
             return Estimate(0.0)
         for folder in _folders(file):
             if folder in self._folders:
-                seconds = median(self._folders[folder])
+                seconds = self._median(folder)
                 return Estimate(seconds, self._longest - seconds)
         return Estimate(_NO_HISTORY)
+
+    def _median(self, folder: str) -> float:
+        if folder not in self._usual:
+            self._usual[folder] = median(self._folders[folder])
+        return self._usual[folder]
 
 
 def estimate(

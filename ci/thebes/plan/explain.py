@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from heapq import nlargest
 from math import ceil, fsum, hypot
 
 from thebes.model import Piece, Value
 from thebes.plugin.thebes_plugin.split import atom
 
 from .estimate import Estimate
-from .pack import CHUNK, Load, lower_bound, work
-from .packed import Packed
+from .pack import CHUNK, Cuts, Load, lower_bound, work
+from .packed import NEAR, Packed
+from .units import weight
 
 _SHOWN = 5  # of the least certain files
 
@@ -19,13 +21,15 @@ class Why(StrEnum):
     """Why several shards hold parts of a file."""
 
     LONG = "longer than a quarter of the ideal shard"
+    DRIFT = "times change from run to run: in small parts that does less harm"
     BALANCE = "shards are evener with it cut"
+    GROUP = "some of its tests share a shard with tests of other files"
     NEW = "new, and may be long: its tests go by their hash"
 
 
 class ShardView(Value, frozen=True, kw_only=True):
-    """A shard: seconds, and by how many it may well be off if its tests' errors have nothing to do with each other;
-    its files, of which it shares `parts` with other shards; its tests that are known."""
+    """A shard: seconds, as in the plan, and by how many it may well be off if its tests' errors have nothing to do with
+    each other; its files, of which it shares `parts` with other shards; its tests that are known."""
 
     shard: int
     seconds: float
@@ -73,11 +77,23 @@ class Alternative(Value, frozen=True, kw_only=True):
     cost: float | None
 
 
+class Target(Value, frozen=True, kw_only=True):
+    """The time in which all was to end, in seconds, and how much later the longest shard does; with jobs' starts."""
+
+    seconds: float
+    missed: float
+
+
 class SuiteView(Value, frozen=True, kw_only=True):
-    """A suite's plan. `ratio` is the longest shard over `lower_bound`, which no plan with `asked` shards can beat."""
+    """A suite's plan. `asked`: how many shards were asked for, or are the fewest that might do for the `target`;
+    `allowed`: for how many the plan was made, and `limit` the setting that allows no more, if one does. `ratio` is the
+    longest shard over `lower_bound`, which no plan with `allowed` shards can beat."""
 
     suite: str
     asked: int
+    allowed: int
+    limit: str | None
+    target: Target | None
     lower_bound: float
     ratio: float
     shards: tuple[ShardView, ...]
@@ -103,24 +119,35 @@ class Explanation(Value, frozen=True, kw_only=True):
 def explain(suite: str, found: Packed, *, price: float | None = None) -> SuiteView:
     """The view of one suite. `price` is that of a job's minute; each job's last one counts in full."""
     loads = {load.file: load for load in found.loads}
-    speeds = found.speeds if set(found.speeds) - {1.0} else (1.0,) * found.asked
-    bound = lower_bound(found.loads, speeds)
-    makespan = max(found.expected, default=0.0)
+    speeds = found.speeds if set(found.speeds) - {1.0} else (1.0,) * found.allowed
+    bound = lower_bound(found.loads, speeds, start=found.start)
+    makespan = max(found.estimates, default=0.0)
     return SuiteView(
         suite=suite,
-        asked=found.asked,
+        asked=found.asked.shards,
+        allowed=found.allowed,
+        limit=found.asked.limit,
+        target=_target(found),
         lower_bound=round(bound, 3),
         ratio=round(makespan / bound, 4) if bound else 1.0,
         shards=tuple(_shards(found, loads)),
-        cut=tuple(_cut(found, loads, bound * CHUNK)),
+        cut=tuple(_cut(found, loads)),
         unsure=tuple(_unsure(found.loads)),
-        longest=_longest(found),
+        longest=_longest(found.loads, speeds),
         alternatives=tuple(_alternatives(found, price)),
     )
 
 
+def _target(found: Packed) -> Target | None:
+    if found.asked.target is None:
+        return None
+    seconds = found.asked.target
+    missed = max(found.estimates, default=0.0) + found.job_start - found.start - seconds
+    return Target(seconds=seconds, missed=round(missed, 3) if missed > seconds * NEAR else 0.0)
+
+
 def _shards(found: Packed, loads: Mapping[str, Load]) -> Iterable[ShardView]:
-    for index, (pieces, seconds) in enumerate(zip(found.shards, found.expected, strict=True), 1):
+    for index, (pieces, seconds) in enumerate(zip(found.shards, found.estimates, strict=True), 1):
         known = [each for piece in pieces for _, each in _known(piece, loads[piece.file])]
         new = [loads[piece.file].spread for piece in pieces if not loads[piece.file].tests]
         yield ShardView(
@@ -140,21 +167,32 @@ def _known(piece: Piece, load: Load) -> Sequence[tuple[str, Estimate]]:
     return [test for test in load.tests if test[0] in wanted]
 
 
-def _cut(found: Packed, loads: Mapping[str, Load], chunk: float) -> Iterable[CutFile]:
+def _cut(found: Packed, loads: Mapping[str, Load]) -> Iterable[CutFile]:
     held: dict[str, list[Piece]] = {}
     for piece in (piece for pieces in found.shards for piece in pieces if piece.tests is not None):
         held.setdefault(piece.file, []).append(piece)
     for file in sorted(held, key=lambda file: (-loads[file].seconds, file)):
         load = loads[file]
-        long = Why.LONG if load.seconds > chunk else Why.BALANCE
         yield CutFile(
             file=file,
             shards=len(held[file]),
             seconds=round(load.seconds, 3),
             overhead=round(load.overhead + load.setups.cost(load.setups.common), 3),
-            why=long if load.tests else Why.NEW,
+            why=_why(load, found.cuts),
             opened=tuple(_opened(held[file])),
         )
+
+
+def _why(load: Load, cuts: Cuts) -> Why:
+    """The first of the planner's own reasons that holds."""
+    if not load.tests:
+        return Why.NEW
+    seconds = weight(load.tests, load.setups)
+    if seconds <= cuts.grain:
+        return Why.GROUP  # only a group that spans files makes it cut a short one
+    if seconds > cuts.ideal * CHUNK:
+        return Why.LONG
+    return Why.DRIFT if seconds > cuts.ideal * cuts.chunk else Why.BALANCE
 
 
 def _opened(pieces: Sequence[Piece]) -> list[str]:
@@ -173,17 +211,19 @@ def _spread(load: Load) -> float:
     return hypot(*(each.spread for _, each in load.tests)) if load.tests else load.spread
 
 
-def _longest(found: Packed) -> Longest | None:
+def _longest(loads: Sequence[Load], speeds: Sequence[float]) -> Longest | None:
     """What splitting the longest test would gain: nothing, unless it is longer than an even share."""
-    seconds = sorted(((each.seconds, test) for load in found.loads for test, each in load.tests), reverse=True)[:2]
+    seconds = nlargest(2, ((each.seconds, test) for load in loads for test, each in load.tests))
     if not seconds:
         return None
     longest, test = seconds[0]
-    even = work(found.loads) / found.asked
-    second = seconds[1][0] if len(seconds) > 1 else 0.0
-    return Longest(
-        test=test, seconds=round(longest, 3), gain=round(max(0.0, longest - max(even, second, longest / 2)), 3)
-    )
+    fast, *others = nlargest(2, speeds)
+    even = work(loads) / fsum(speeds)
+    second = seconds[1][0] / fast if len(seconds) > 1 else 0.0
+    # One half each for the two fastest machines, or both for the fastest.
+    halves = min([longest / fast, *(longest / 2 / other for other in others)])
+    gain = max(0.0, longest / fast - max(even, second, halves))
+    return Longest(test=test, seconds=round(longest, 3), gain=round(gain, 3))
 
 
 def _alternatives(found: Packed, price: float | None) -> Iterable[Alternative]:

@@ -68,7 +68,7 @@ def against(found: Packed, times: Times) -> Outcome:
     for test, seconds in times.items():
         loads[owner(test)].append(seconds)
     total = fsum(times.values())
-    bound = max(total / found.asked, max(times.values(), default=0.0))
+    bound = max(total / found.allowed, max(times.values(), default=0.0))
     return Outcome(
         loads=tuple(round(fsum(each), 6) for each in loads), total=round(total, 6), lower_bound=round(bound, 6)
     )

@@ -15,7 +15,19 @@ from thebes.plan.bins import Bins, fill, improve
 from thebes.plan.estimate import FileEstimates
 from thebes.plan.units import Grain, Load, Part, Setups, Ties, Unit, divide, overheads, ties, work
 
-__all__ = ["CHUNK", "Load", "Setups", "fastest", "loads_of", "lower_bound", "overheads", "pack", "work"]
+__all__ = [
+    "CHUNK",
+    "Cuts",
+    "Load",
+    "Setups",
+    "fastest",
+    "indivisible",
+    "loads_of",
+    "lower_bound",
+    "overheads",
+    "pack",
+    "work",
+]
 
 CHUNK = 0.25  # the longest piece of a file to begin with, as a share of the ideal shard
 _LEVELS = 8  # times that chunks are halved
@@ -42,6 +54,22 @@ def loads_of(
     return loads
 
 
+class Cuts(NamedTuple):
+    """How finely files were cut. `ideal`: seconds of the ideal shard, the lower bound. At first, files longer than the
+    share `chunk` of it were to be cut; in the end, those longer than `grain` seconds were."""
+
+    ideal: float
+    chunk: float
+    grain: float
+
+
+class Packing(NamedTuple):
+    """The pieces of each shard, and how finely they were cut."""
+
+    shards: tuple[tuple[Piece, ...], ...]
+    cuts: Cuts
+
+
 def pack(
     loads: Sequence[Load],
     shards: int,
@@ -51,27 +79,27 @@ def pack(
     together: Callable[[str], str | None] | None = None,
     open_classes: bool = True,
     chunk: float = CHUNK,
-) -> tuple[tuple[Piece, ...], ...]:
+) -> Packing:
     """The pieces of each shard, longest shard first; never an empty one, so possibly fewer than `shards`.
 
     A piece without tests (`()`, not None) belongs to a new file whose tests go by their hash. `speeds` are
     the machines' (1 is the one whose seconds the loads are in): then shard i is for the i-th of them, and
     where fewer shards come back the slowest machines were left out. Files in `keep_whole` are never cut;
     tests to which `together` gives one name share a shard, also across files. `open_classes` permits
-    cutting inside a class, or the parametrized tests of one function, where it alone is too long for
-    balance. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
+    cutting inside a class where it alone is too long for balance, as the parametrized tests of one top-level
+    function always may be. `chunk` is the longest piece of a file to begin with, as a share of the ideal shard: shorter
     ones hold better against stale timings and import files more often.
     """
     ordered = sorted(loads, key=lambda load: load.file)
     tied = ties(ordered, keep_whole, together)
     machines = tuple(speeds) if speeds is not None else (1.0,) * shards
     rules = _Rules(machines, tied, chunk, open_classes)
-    bins = _all_in_use(ordered, rules)
+    (bins, grain), ideal = _all_in_use(ordered, rules)
     order: Sequence[int] = range(len(bins.units))
     if speeds is None:
         order = sorted(order, key=lambda shard: (-bins.finish[shard], shard))
     sizes = {load.file: len(load.tests) for load in ordered}
-    return tuple(_pieces(bins.units[shard], sizes) for shard in order)
+    return Packing(tuple(_pieces(bins.units[shard], sizes) for shard in order), Cuts(ideal, chunk, grain.chunk))
 
 
 class _Rules(NamedTuple):
@@ -83,22 +111,30 @@ class _Rules(NamedTuple):
     open_classes: bool
 
 
-def _all_in_use(loads: Sequence[Load], rules: _Rules) -> Bins:
-    """The best packing in which no shard is empty."""
+class _Try(NamedTuple):
+    """Shards, and what their files were cut by."""
+
+    bins: Bins
+    grain: Grain
+
+
+def _all_in_use(loads: Sequence[Load], rules: _Rules) -> tuple[_Try, float]:
+    """The best packing in which no shard is empty, and the lower bound that it was held against."""
     bound = lower_bound(loads, rules.speeds, rules.tied)
     longest = bound * rules.chunk
     new = _uncertain(loads, longest, rules.tied)
     if new:
-        bins = _best([load for load in loads if load.file not in new], rules, bound)
-        if all(bins.units):
+        best = _best([load for load in loads if load.file not in new], rules, bound)
+        if all(best.bins.units):
             for load in new.values():
-                _share_out(bins, load, ceil((load.seconds + load.spread) / longest))
-            return bins
-    bins = _best(loads, rules, bound)
-    while bins.units and not all(bins.units):
-        rules = rules._replace(speeds=fastest(rules.speeds, len(bins.units) - bins.units.count([])))
-        bins = _best(loads, rules, lower_bound(loads, rules.speeds, rules.tied))
-    return bins
+                _share_out(best.bins, load, ceil((load.seconds + load.spread) / longest))
+            return best, bound
+    best = _best(loads, rules, bound)
+    while (units := best.bins.units) and not all(units):
+        rules = rules._replace(speeds=fastest(rules.speeds, len(units) - units.count([])))
+        bound = lower_bound(loads, rules.speeds, rules.tied)
+        best = _best(loads, rules, bound)
+    return best, bound
 
 
 def fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
@@ -108,15 +144,12 @@ def fastest(machines: Sequence[float], count: int) -> tuple[float, ...]:
 
 
 def _uncertain(loads: Sequence[Load], longest: float, tied: Ties) -> dict[str, Load]:
-    """Files that nothing is known about and that may take more than `longest` seconds, if they are few."""
-    new = [load for load in loads if not load.tests]
+    """Files that nothing is known about and that may take more than `longest` seconds, if they are few. Without tests
+    here, but not new, are files known to be empty and those that share a shard: they have no spread."""
+    new = [load for load in loads if not load.tests and load.spread > 0]
     if len(new) > max(_FEW, _FEW_OF_ALL * len(loads)):
         return {}
-    return {
-        load.file: load
-        for load in new
-        if load.spread > 0 and load.seconds + load.spread > longest > 0 and load.file not in tied.whole
-    }
+    return {load.file: load for load in new if load.seconds + load.spread > longest > 0 and load.file not in tied.whole}
 
 
 def _share_out(bins: Bins, load: Load, parts: int) -> None:
@@ -127,31 +160,31 @@ def _share_out(bins: Bins, load: Load, parts: int) -> None:
         bins.add(Unit(load.seconds / len(least), (Part(load.file, tests),), load.needs()), shard)
 
 
-def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> Bins:
-    """The shortest packing, classes opened if that is allowed and needed."""
+def _best(loads: Sequence[Load], rules: _Rules, bound: float) -> _Try:
+    """The shortest packing; families are opened if that is needed, classes if it is allowed, too."""
     best = _first(_intact(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
-    if rules.open_classes and best.makespan > bound * (1 + _OPEN_ABOVE):
-        opened = _first(_opened(bound, rules.chunk), loads, rules, bound * (1 + _EVEN))
-        best = min(best, opened, key=lambda bins: bins.makespan)
+    if best.bins.makespan > bound * (1 + _OPEN_ABOVE):
+        opened = _first(_opened(bound, rules.chunk, classes=rules.open_classes), loads, rules, bound * (1 + _EVEN))
+        best = min(best, opened, key=lambda each: each.bins.makespan)
     return best
 
 
-def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: float) -> Bins:
+def _first(grains: Iterable[Grain], loads: Sequence[Load], rules: _Rules, goal: float) -> _Try:
     """The shortest packing of those that the grains give, the first of about equal ones; `goal` is good
     enough.
     """
     costs = overheads(loads)
-    best: Bins | None = None
+    best: _Try | None = None
     vain = 0
     for grain in grains:
         bins = fill(divide(loads, grain, rules.tied), rules.speeds, costs)
         improve(bins, goal)
         vain += 1
-        if best is None or bins.makespan < best.makespan * (1 - _EVEN):
-            best, vain = bins, 0
-        if best.makespan <= goal or _stuck(bins, grain) or (costs and vain > _VAIN):
+        if best is None or bins.makespan < best.bins.makespan * (1 - _EVEN):
+            best, vain = _Try(bins, grain), 0
+        if best.bins.makespan <= goal or _stuck(bins, grain) or (costs and vain > _VAIN):
             break
-    return best or Bins(rules.speeds, costs)
+    return best or _Try(Bins(rules.speeds, costs), Grain(inf))
 
 
 def _stuck(bins: Bins, grain: Grain) -> bool:
@@ -169,19 +202,25 @@ def _intact(ideal: float, chunk: float) -> Iterator[Grain]:
         yield Grain(ideal * chunk / 2**level)
 
 
-def _opened(ideal: float, chunk: float) -> Iterator[Grain]:
-    """Classes and families opened, at first only those that are longer than a shard."""
+def _opened(ideal: float, chunk: float, *, classes: bool) -> Iterator[Grain]:
+    """Families, and `classes`, opened, at first only those that are longer than a shard."""
     for level in range(_LEVELS):
         longest = ideal / 2**level
-        yield Grain(min(longest, ideal * chunk), longest, longest)
+        yield Grain(min(longest, ideal * chunk), longest if classes else inf, longest)
 
 
-def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE) -> float:
-    """No plan can end sooner, in seconds: all shared out evenly, or the longest indivisible thing alone."""
+def lower_bound(loads: Sequence[Load], speeds: Sequence[float], tied: Ties = _FREE, *, start: float = 0.0) -> float:
+    """No plan for all these machines can end sooner, in seconds: all shared out evenly, or the longest indivisible
+    thing alone. `start`: what each machine does first, in seconds at speed 1."""
     if not speeds:
         return 0.0
-    longest = max((_indivisible(load, tied) for load in loads), default=0.0)
-    return max(work(loads) / fsum(speeds), longest / max(speeds))
+    alone = indivisible(loads, tied)
+    return max((work(loads) + start * len(speeds)) / fsum(speeds), (alone + start) / max(speeds))
+
+
+def indivisible(loads: Iterable[Load], tied: Ties = _FREE) -> float:
+    """Seconds of the longest indivisible thing, with what it needs."""
+    return max((_indivisible(load, tied) for load in loads), default=0.0)
 
 
 def _indivisible(load: Load, tied: Ties) -> float:

@@ -53,7 +53,13 @@ class Part:
             hedge = len(self.input.runs) > 1
             self.packs[gate] = packed(self._loads(rest), wish, self.config.plan, groups, hedge=hedge)
         if alone:
-            self.alone[gate] = packed(self._loads(alone), Wish(shards=1))
+            self.alone[gate] = packed(self._loads(alone), Wish(shards=1, start=self.input.start))
+
+    def fewer(self, gate: str, shards: int) -> None:
+        """Share the files of a gate out anew: as many shards as it has now would be too many tasks in all."""
+        asked = self.packs[gate].asked
+        self.pack(gate, self.wish()._replace(shards=shards))
+        self.packs[gate] = self.packs[gate]._replace(asked=asked._replace(limit="max-tasks"))
 
     def _loads(self, files: Sequence[str]) -> list[Load]:
         """What each file is expected to take, and what it costs once more in every further shard."""
@@ -168,7 +174,14 @@ class Part:
             raise InputError(
                 f"tool.thebes.plan.runner-speeds: {len(speeds)} speeds for {shards} shards; one is for each"
             )
-        return Wish(shards=shards, target=target, job_start=self._job_start(), most=config.max_shards, speeds=speeds)
+        return Wish(
+            shards=shards,
+            target=target,
+            job_start=self._job_start(),
+            start=self.input.start,
+            most=config.max_shards,
+            speeds=speeds,
+        )
 
     def _job_start(self) -> float:
         """Seconds until the first test: of the job as configured, else as measured, and of pytest."""
@@ -185,15 +198,15 @@ class Part:
         rows = [
             (alone, *row)
             for found, alone in parts
-            for row in zip(found.expected, found.speeds, found.shards, strict=True)
+            for row in zip(found.estimates, found.speeds, found.shards, strict=True)
         ]
-        for index, (alone, expected, speed, pieces) in enumerate(rows, 1):
+        for index, (alone, takes, speed, pieces) in enumerate(rows, 1):
             yield Task(
                 id=f"{suite}-{index}of{number}",
                 suite=suite,
                 kind=TaskKind.PYTEST,
                 wave=WAVES[gate],
-                estimate=round(expected + self.input.start / speed, 3),
+                estimate=round(takes, 3),
                 index=index,
                 of=number,
                 pieces=pieces,

@@ -164,13 +164,14 @@ def _atoms(load: Load, tests: Sequence[Test], grain: Grain) -> list[list[Test]]:
     start = len(load.file) + 2
     result: list[list[Test]] = []
     for top in _grouped(tests, lambda test: test[start:].split("[", 1)[0].split("::", 1)[0]).values():
-        families = list(_grouped(top, lambda test: test[start:].split("[", 1)[0]).values())
-        limit = grain.group if len(families) > 1 else grain.family
-        if _weight(top, load.setups) <= limit:
+        families = _grouped(top, lambda test: test[start:].split("[", 1)[0])
+        # A class of one method is a class, too.
+        limit = grain.group if any("::" in name for name in families) else grain.family
+        if weight(top, load.setups) <= limit:
             result.append(top)
             continue
-        for family in families:
-            result.extend([family] if _weight(family, load.setups) <= grain.family else [[test] for test in family])
+        for family in families.values():
+            result.extend([family] if weight(family, load.setups) <= grain.family else [[test] for test in family])
     return _clustered(result, load.setups) if load.setups.of else result
 
 
@@ -183,7 +184,7 @@ def _clustered(atoms: Sequence[list[Test]], setups: Setups) -> list[list[Test]]:
     for needs, group in sorted(groups.items()):
         costly, held = setups.cost(needs), inf
         for atom in group:
-            own = _weight(atom)
+            own = weight(atom)
             if needs and held + own <= costly:
                 result[-1].extend(atom)
                 held += own
@@ -197,7 +198,7 @@ def _costs(atoms: Sequence[list[Test]], setups: Setups) -> list[float]:
     """Seconds of each, with the fixtures that the one before it does not need already."""
     needs = [setups.apart(atom) for atom in atoms]
     return [
-        _weight(atom) + setups.cost(mine - before)
+        weight(atom) + setups.cost(mine - before)
         for atom, mine, before in zip(atoms, needs, [set(), *needs], strict=False)
     ]
 
@@ -225,10 +226,10 @@ def _grouped(tests: Iterable[Test], key: Callable[[str], _Key]) -> dict[_Key, li
     return groups
 
 
-def _weight(tests: Sequence[Test], setups: Setups | None = None) -> float:
+def weight(tests: Sequence[Test], setups: Setups | None = None) -> float:
     """Seconds of the tests, with those fixtures that others of the file do not need."""
     return fsum(estimate.seconds for _, estimate in tests) + (setups.cost(setups.apart(tests)) if setups else 0.0)
 
 
 def _unit(load: Load, tests: Sequence[Test]) -> Unit:
-    return Unit(_weight(tests), (Part(load.file, tuple(test for test, _ in tests)),), load.needs(tests))
+    return Unit(weight(tests), (Part(load.file, tuple(test for test, _ in tests)),), load.needs(tests))
