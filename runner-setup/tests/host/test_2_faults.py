@@ -272,7 +272,7 @@ def test_the_guard_ends_one_job_and_looks_again_when_that_one_is_cleaned_up(jobs
 
 FULL = """
 cp -a {folder} /root/before-full
-mount -t tmpfs -o size=64k,mode=755 full {folder}
+mount -t tmpfs -o size=$(($(du -sk {folder} | cut -f1) * 2 + 64))k,mode=755 full {folder}
 cp -a /root/before-full/. {folder}
 rm -r /root/before-full
 ! dd if=/dev/zero of={folder}/fill bs=4k
