@@ -169,6 +169,14 @@ def test_provisioning_fails_when_there_was_no_machine(tmp_path: Path) -> None:
     assert "no machine was reached: inventory/aws_ec2.yml names none with the limit aws" in done.stderr
 
 
+def test_provisioning_takes_a_recap_of_any_length(tmp_path: Path) -> None:
+    recap = "".join(f"builder-{i} : ok=60 changed=12 unreachable=0 failed=0 skipped=9\n" for i in range(2000))
+    done, summary = provision(tmp_path, INVENTORY="hosts.yml", RECAP=recap)
+    assert done.returncode == 0, done.stderr
+    assert "builder-0 : ok=60" in summary
+    assert summary.endswith("\n```\n")
+
+
 def test_provisioning_hands_over_keys_as_files_only(tmp_path: Path) -> None:
     """The bastion of an `ssh -J` takes its settings from a file, too, and from nothing else."""
     done, _ = provision(
