@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -121,7 +122,7 @@ def below(folder: Path, file: str, *names: str) -> list[dict[str, Any]]:
     )
     chosen = [task for task in tasks if not names or task["name"] in names]
     assert not names or len(chosen) == len(names)
-    for task in chosen:
+    for task in flat(chosen):
         for arguments in task.values():
             if isinstance(arguments, dict):
                 arguments.pop("owner", None)
@@ -243,3 +244,41 @@ def test_a_node_exporter_of_before_gets_its_arguments_back(tmp_path: Path) -> No
     done = play(tmp_path, *below(tmp_path, "roles/observability/tasks/remove.yml", *RESTORE))
     assert done.returncode == 0, done.stdout
     assert settings.read_text() == before
+
+
+def release(folder: Path, sha256: str) -> subprocess.CompletedProcess[str]:
+    """The tasks that install the runner's release, from a mirror in a folder, without pauses."""
+    mirror = folder / "mirror"
+    mirror.mkdir()
+    tar = ["tar", "--create", "--gzip", "--file", str(mirror / "actions-runner-linux-x64-1.2.3.tar.gz")]
+    (folder / "source/bin").mkdir(parents=True)
+    (folder / "source/bin/Runner.Listener").touch()
+    subprocess.run([*tar, "--directory", str(folder / "source"), "bin"], check=True)
+    tasks = below(folder, "roles/runner/tasks/release.yml")
+    for task in flat(tasks):
+        if "delay" in task:
+            task["delay"] = 0
+    return play(
+        folder, *tasks, runner_mirror=f"file://{mirror}", runner_root=str(folder / "root"), runner_version="1.2.3",
+        runner_install_dir=str(folder / "root/releases/1.2.3"), runner_architecture="x64",
+        runner_sha256={"x64": sha256 or digest(mirror)}, base_proxy_environment={},
+    )  # fmt: skip
+
+
+def digest(mirror: Path) -> str:
+    return hashlib.sha256(next(mirror.iterdir()).read_bytes()).hexdigest()
+
+
+def test_a_release_with_the_right_checksum_is_installed(tmp_path: Path) -> None:
+    done = release(tmp_path, "")
+    assert done.returncode == 0, done.stdout
+    files = [str(p.relative_to(tmp_path / "root")) for p in (tmp_path / "root").rglob("*") if p.is_file()]
+    assert files == ["releases/1.2.3/bin/Runner.Listener"]
+
+
+def test_a_release_with_a_wrong_checksum_is_refused_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    done = release(tmp_path, "0" * 64)
+    assert done.returncode == 2
+    told = " ".join(done.stdout.split())
+    assert f"did not match {'0' * 64}; it was {digest(tmp_path / 'mirror')}" in told, told
+    assert sorted(p.name for p in (tmp_path / "root").rglob("*")) == ["releases"]
