@@ -172,25 +172,61 @@ def test_without_docker_the_rootless_units_go(tmp_path: Path) -> None:
 
 
 SYSTEMCTL = """case "$*" in
+  *list-unit-files*) printf '%s enabled enabled\\n' containerd.service docker.service ;;
   *list-units*) printf '%s loaded active running x\\n' docker.socket docker.service ;;
   *show*) printf 'LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n' ;;
-  *stop*) echo "$*" >>"$NOTES" ;;
+  *stop* | *start*) echo "$*" >>"$NOTES" ;;
 esac
 """
+
+
+def with_systemctl(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a stand-in of systemctl in the way; the file of what it was asked to start and stop."""
+    stand_in(folder, "systemctl", SYSTEMCTL)
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(folder / "notes"))
+    (folder / "notes").touch()
+    return folder / "notes"
 
 
 def test_from_rootful_to_rootless_the_root_daemon_is_stopped_before_it_is_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in(tmp_path, "systemctl", SYSTEMCTL)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    notes = with_systemctl(tmp_path, monkeypatch)
     done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/stop.yml"))
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "notes").read_text() == "stop docker.socket\nstop docker.service\n"
+    assert notes.read_text() == "stop docker.socket\nstop docker.service\n"
     names = [task["name"] for task in yaml.safe_load((ROOT / "roles/docker/tasks/install.yml").read_text())]
     stop = names.index("Stop a root daemon that is no longer asked for")
     assert stop < names.index("Keep the packages from starting a daemon that nobody asked for")
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [("docker.io containerd", ""), ("docker.io", ""), ("curl", "restart docker.service\n")],
+)
+def test_a_docker_that_was_there_before_the_kit_runs_again_with_its_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str, expected: str
+) -> None:
+    """Its containerd, which runs, is left alone; what the kit installed is removed by base, and not started."""
+    notes = with_systemctl(tmp_path, monkeypatch)
+    drop_in = tmp_path / "etc/systemd/system/docker.service.d/thebes.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.touch()
+    (tmp_path / "etc/thebes-runner-packages").write_text(f"{installed}\n")
+    removal = [
+        *below(tmp_path, "roles/docker/tasks/remove.yml", "Delete the units and settings"),
+        *below(tmp_path, "roles/docker/tasks/unmask.yml"),
+        *below(tmp_path, "roles/docker/tasks/remove.yml")[2:],
+    ]
+    done = play(tmp_path, *removal)
+    assert done.returncode == 0, done.stdout
+    assert not drop_in.parent.exists()
+    assert notes.read_text() == expected
+    notes.write_text("")
+    again = play(tmp_path, *removal)
+    assert "changed=0" in again.stdout, again.stdout
+    assert notes.read_text() == ""
 
 
 def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
