@@ -46,15 +46,17 @@ esac
 
 code=0
 ansible-playbook site.yml "${arguments[@]}" | tee "$secrets/log" || code=$?
+# A file, as nothing below may end a command that still writes: of a long recap that would be the end of all.
+sed -n '/^PLAY RECAP/,$p' "$secrets/log" >"$secrets/recap"
 {
   echo "### Runners: ${CHECK:-true}" | sed 's/: true$/: dry run/; s/: false$/: provisioned/'
   echo '```'
   # A line that closes the block early, or a runaway log, must not spoil the summary.
-  sed -n '/^PLAY RECAP/,$p' "$secrets/log" | tr -d '`' | head -c 100000
-  echo '```'
+  head -c 100000 "$secrets/recap" | tr -d '`'
+  printf '\n```\n'
 } >>"${GITHUB_STEP_SUMMARY:-/dev/stdout}"
 # Without machines Ansible is content; a tag that is gone, or a wrong region, would look like success.
-if [ "$code" = 0 ] && ! sed '1,/^PLAY RECAP/d' "$secrets/log" | grep -q ok=; then
+if [ "$code" = 0 ] && ! grep -q ok= "$secrets/recap"; then
   echo "no machine was reached: inventory/$INVENTORY names none${LIMIT:+ with the limit $LIMIT}" >&2
   code=3
 fi

@@ -63,7 +63,7 @@ WRONG = [
 # Names of users' own variables: like a role's, or like a setting, but not both.
 OWN = ["runners_of_team", "bash_packages", "running_target", "target", "rdocker", "database_packages"]
 
-# What a machine says of itself, which of the two AppArmor folders it has, and what it is told.
+# What a machine says of itself, what its folders of AppArmor and of control groups are, and what it is told.
 MACHINE = {
     "distribution": "Debian", "distribution_version": "12.11", "distribution_major_version": "12",
     "architecture": "x86_64", "service_mgr": "systemd", "memtotal_mb": 4096, "dns": ["127.0.0.53", "fe80::1%eth0"],
@@ -76,6 +76,10 @@ MACHINES: list[tuple[str, dict[str, Any], str, str]] = [
     ("apparmor", NOBLE, "bare", "restricts user namespaces and has no AppArmor profile for rootlesskit"),
     ("dns", {"dns": ["9.9.9.9", "169.254.169.254"]}, "bare", "dns asks the name server 169.254.169.254, which runner_blocked_addresses keeps"),
     ("azures-dns", {"dns": ["168.63.129.16"]}, "bare", "azures-dns asks the name server 168.63.129.16, which"),
+    ("cgroup-v1", {"limits": True}, "bare", "has cgroup v1, on which rootless Docker can't limit a container: boot with systemd.unified_cgroup_hierarchy=1"),
+    ("cgroup-v1-rootful", {"limits": True, "docker": "rootful"}, "bare", ""),
+    ("cgroup-v1-no-limits", {}, "bare", ""),
+    ("cgroup-v2", {"limits": True}, "profile", ""),
     ("fedora", {"distribution": "Fedora", "distribution_version": "42"}, "bare", "runs Fedora 42; supported are Debian 12 and 13, Ubuntu 22.04 and 24.04"),
     ("old", {"distribution_version": "11.9", "distribution_major_version": "11"}, "bare", "runs Debian 11.9; supported are"),
     ("interim", {**NOBLE, "distribution_version": "24.10"}, "bare", "runs Ubuntu 24.10; supported are"),
@@ -157,16 +161,18 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Told:
     for name in ("bin", "bare", "profile"):
         (folder / name).mkdir()
     (folder / "profile" / "rootlesskit").touch()
+    (folder / "profile" / "cgroup.controllers").touch()
     sysctl = folder / "bin" / "sysctl"  # Ubuntu's answer, whatever this machine's kernel is
     sysctl.write_text("#!/bin/sh\necho 1\n")
     sysctl.chmod(0o755)
     hosts = {
         name: {**GOOD, "says": {**MACHINE, **says}, "profiles": str(folder / profiles),
-               "docker_container_limits": False, "preflight_disk_min_mib": 1,
+               "docker_container_limits": says.get("limits", False), "docker_mode": says.get("docker", "rootless"),
+               "preflight_disk_min_mib": 1,
                "runner_root": f"{folder}/not/there/yet"}
         for name, says, profiles, _ in MACHINES
     }  # fmt: skip
-    own = ("-e", "preflight_apparmor_folder={{ profiles }}")
+    own = ("-e", "preflight_apparmor_folder={{ profiles }}", "-e", "preflight_cgroup_folder={{ profiles }}")
     return ask(folder, MACHINES_PLAY, hosts, *own, path=f"{folder}/bin:")
 
 

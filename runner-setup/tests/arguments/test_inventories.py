@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import ansible_collections
 import packaging.requirements
 import pytest
 import yaml
+from test_arguments import GOOD, PLAY, ask
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = {
@@ -48,6 +50,60 @@ def test_dynamic_inventories_use_options_that_their_plugin_has(name: str) -> Non
     options = json.loads(done.stdout)[PLUGINS[name]]["doc"]["options"]
     known = set(options) | {alias for option in options.values() for alias in option.get("aliases", [])}
     assert set(values) - {"plugin"} <= known
+
+
+# The runners that run, among the machines that tests/doubles/clouds.py has.
+FOUND = {
+    "aws_ec2.yml": ["i-0001", "i-0004"],
+    "gcp.yml": ["builder-1", "builder-4"],
+    "azure_rm.yml": ["builder-1", "builder-4"],
+}
+PLACES = {"aws_ec2.yml": "aws", "gcp.yml": "gcp", "azure_rm.yml": "azure"}
+
+
+def found(folder: Path, name: str, address: str = "") -> dict[str, dict[str, Any]]:
+    """The variables of the machines that an inventory finds, all of them in its cloud's group."""
+    text = (ROOT / "inventory" / name).read_text()
+    if address:
+        text = re.sub(r"(?m)^(  ansible_host: ).*", rf"\g<1>{address}", text)
+    (folder / name).write_text(text)
+    cloud = PLACES[name]
+    done = ansible(sys.executable, "tests/doubles/clouds.py", cloud, str(folder / name), str(ROOT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    # What the plug-in fetched is marked as no template.
+    listed = json.loads(done.stdout, object_hook=lambda value: value.get("__ansible_unsafe", value))
+    assert sorted(listed[cloud]["hosts"]) == sorted(listed["_meta"]["hostvars"])
+    # Azure's names are unique within a resource group only; the plug-in adds a part of a digest.
+    return {re.sub("_[0-9a-f]{4}$", "", host): values for host, values in listed["_meta"]["hostvars"].items()}
+
+
+@pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
+@pytest.mark.parametrize("name", PLUGINS)
+def test_dynamic_inventories_find_the_running_machines_with_the_tag(
+    tmp_path: Path, name: str, outside: bool
+) -> None:
+    """From outside of the cloud's network with the address that the file's comment names."""
+    text = (ROOT / "inventory" / name).read_text()
+    other = re.search(r"GitHub's own machines: (\S+) as ansible_host", text)
+    assert other
+    hosts = found(tmp_path, name, other[1] if outside else "")
+    network = "198.51.100" if outside else "10.1.0"
+    expected = {host: f"{network}.{host[-1]}" for host in FOUND[name]}
+    assert {host: values["ansible_host"] for host, values in hosts.items()} == expected
+    assert {values["runner_place"] for values in hosts.values()} == {PLACES[name]}
+    assert {values.get("ansible_user") for values in hosts.values()} == {
+        "admin" if PLACES[name] == "aws" else None
+    }
+
+
+def test_what_a_cloud_says_of_a_machine_is_not_taken_for_settings(tmp_path: Path) -> None:
+    hosts = {
+        f"{PLACES[name]}-{host}": {**GOOD, **values, "ansible_host": "localhost"}
+        for name in PLUGINS
+        for host, values in found(tmp_path, name).items()
+    }
+    assert {"maintenance_options", "networkInterfaces", "powerstate"} <= set().union(*hosts.values())
+    assert ask(tmp_path, PLAY, hosts)[0] == {}
 
 
 def test_the_static_inventory_can_be_read() -> None:
@@ -167,6 +223,14 @@ def test_provisioning_fails_when_there_was_no_machine(tmp_path: Path) -> None:
     done, _ = provision(tmp_path, INVENTORY="aws_ec2.yml", LIMIT="aws", RECAP="")
     assert done.returncode == 3
     assert "no machine was reached: inventory/aws_ec2.yml names none with the limit aws" in done.stderr
+
+
+def test_provisioning_takes_a_recap_of_any_length(tmp_path: Path) -> None:
+    recap = "".join(f"builder-{i} : ok=60 changed=12 unreachable=0 failed=0 skipped=9\n" for i in range(2000))
+    done, summary = provision(tmp_path, INVENTORY="hosts.yml", RECAP=recap)
+    assert done.returncode == 0, done.stderr
+    assert "builder-0 : ok=60" in summary
+    assert summary.endswith("\n```\n")
 
 
 def test_provisioning_hands_over_keys_as_files_only(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -121,7 +122,7 @@ def below(folder: Path, file: str, *names: str) -> list[dict[str, Any]]:
     )
     chosen = [task for task in tasks if not names or task["name"] in names]
     assert not names or len(chosen) == len(names)
-    for task in chosen:
+    for task in flat(chosen):
         for arguments in task.values():
             if isinstance(arguments, dict):
                 arguments.pop("owner", None)
@@ -171,25 +172,61 @@ def test_without_docker_the_rootless_units_go(tmp_path: Path) -> None:
 
 
 SYSTEMCTL = """case "$*" in
+  *list-unit-files*) printf '%s enabled enabled\\n' containerd.service docker.service ;;
   *list-units*) printf '%s loaded active running x\\n' docker.socket docker.service ;;
   *show*) printf 'LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n' ;;
-  *stop*) echo "$*" >>"$NOTES" ;;
+  *stop* | *start*) echo "$*" >>"$NOTES" ;;
 esac
 """
+
+
+def with_systemctl(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a stand-in of systemctl in the way; the file of what it was asked to start and stop."""
+    stand_in(folder, "systemctl", SYSTEMCTL)
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(folder / "notes"))
+    (folder / "notes").touch()
+    return folder / "notes"
 
 
 def test_from_rootful_to_rootless_the_root_daemon_is_stopped_before_it_is_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in(tmp_path, "systemctl", SYSTEMCTL)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    notes = with_systemctl(tmp_path, monkeypatch)
     done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/stop.yml"))
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "notes").read_text() == "stop docker.socket\nstop docker.service\n"
+    assert notes.read_text() == "stop docker.socket\nstop docker.service\n"
     names = [task["name"] for task in yaml.safe_load((ROOT / "roles/docker/tasks/install.yml").read_text())]
     stop = names.index("Stop a root daemon that is no longer asked for")
     assert stop < names.index("Keep the packages from starting a daemon that nobody asked for")
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [("docker.io containerd", ""), ("docker.io", ""), ("curl", "restart docker.service\n")],
+)
+def test_a_docker_that_was_there_before_the_kit_runs_again_with_its_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str, expected: str
+) -> None:
+    """Its containerd, which runs, is left alone; what the kit installed is removed by base, and not started."""
+    notes = with_systemctl(tmp_path, monkeypatch)
+    drop_in = tmp_path / "etc/systemd/system/docker.service.d/thebes.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.touch()
+    (tmp_path / "etc/thebes-runner-packages").write_text(f"{installed}\n")
+    removal = [
+        *below(tmp_path, "roles/docker/tasks/remove.yml", "Delete the units and settings"),
+        *below(tmp_path, "roles/docker/tasks/unmask.yml"),
+        *below(tmp_path, "roles/docker/tasks/remove.yml")[2:],
+    ]
+    done = play(tmp_path, *removal)
+    assert done.returncode == 0, done.stdout
+    assert not drop_in.parent.exists()
+    assert notes.read_text() == expected
+    notes.write_text("")
+    again = play(tmp_path, *removal)
+    assert "changed=0" in again.stdout, again.stdout
+    assert notes.read_text() == ""
 
 
 def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
@@ -243,3 +280,41 @@ def test_a_node_exporter_of_before_gets_its_arguments_back(tmp_path: Path) -> No
     done = play(tmp_path, *below(tmp_path, "roles/observability/tasks/remove.yml", *RESTORE))
     assert done.returncode == 0, done.stdout
     assert settings.read_text() == before
+
+
+def release(folder: Path, sha256: str) -> subprocess.CompletedProcess[str]:
+    """The tasks that install the runner's release, from a mirror in a folder, without pauses."""
+    mirror = folder / "mirror"
+    mirror.mkdir()
+    tar = ["tar", "--create", "--gzip", "--file", str(mirror / "actions-runner-linux-x64-1.2.3.tar.gz")]
+    (folder / "source/bin").mkdir(parents=True)
+    (folder / "source/bin/Runner.Listener").touch()
+    subprocess.run([*tar, "--directory", str(folder / "source"), "bin"], check=True)
+    tasks = below(folder, "roles/runner/tasks/release.yml")
+    for task in flat(tasks):
+        if "delay" in task:
+            task["delay"] = 0
+    return play(
+        folder, *tasks, runner_mirror=f"file://{mirror}", runner_root=str(folder / "root"), runner_version="1.2.3",
+        runner_install_dir=str(folder / "root/releases/1.2.3"), runner_architecture="x64",
+        runner_sha256={"x64": sha256 or digest(mirror)}, base_proxy_environment={},
+    )  # fmt: skip
+
+
+def digest(mirror: Path) -> str:
+    return hashlib.sha256(next(mirror.iterdir()).read_bytes()).hexdigest()
+
+
+def test_a_release_with_the_right_checksum_is_installed(tmp_path: Path) -> None:
+    done = release(tmp_path, "")
+    assert done.returncode == 0, done.stdout
+    files = [str(p.relative_to(tmp_path / "root")) for p in (tmp_path / "root").rglob("*") if p.is_file()]
+    assert files == ["releases/1.2.3/bin/Runner.Listener"]
+
+
+def test_a_release_with_a_wrong_checksum_is_refused_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    done = release(tmp_path, "0" * 64)
+    assert done.returncode == 2
+    told = " ".join(done.stdout.split())
+    assert f"did not match {'0' * 64}; it was {digest(tmp_path / 'mirror')}" in told, told
+    assert sorted(p.name for p in (tmp_path / "root").rglob("*")) == ["releases"]

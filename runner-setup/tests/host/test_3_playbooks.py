@@ -86,6 +86,29 @@ def registered(host: Host) -> set[str]:
     return set(states.split())
 
 
+# Files, packages and users; contents of what the kit wrote; what runs since when. Without processes that come and go.
+STATE = """
+/root/inventory.sh | grep -vE '^(/srv/|[0-9]+ )'
+find /etc/thebes-runner /etc/systemd /usr/local /srv/thebes-runner/releases -type f -exec sha256sum {} + | sort
+systemctl show --property=Id,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic thebes-firewall thebes-watchdog \
+  thebes-metrics.timer thebes-maintenance.timer thebes-runner@a thebes-runner@b thebes-job@a thebes-job@b
+"""
+
+
+@pytest.mark.usefixtures("both")
+def test_a_dry_run_on_the_provisioned_machine_changes_nothing(host: Host, github: GitHub) -> None:
+    """What provision-runners.yml does by default, and the other playbooks too."""
+    before, names = host.run(STATE), registered(host)
+    for name in ("site.yml", "drain.yml", "remove.yml"):
+        done = play(name, "--check", "--diff")
+        assert "failed=0" in done.stdout, name
+        assert ("changed=0" in done.stdout) == (name == "site.yml"), done.stdout[-6000:]
+        after = host.run(STATE)
+        assert sorted(set(before.splitlines()) ^ set(after.splitlines())) == [], name
+    assert host.code("ls /var/lib/thebes-runner/*/drain") != 0
+    assert registered(host) == names == {*github.ready("a"), *github.ready("b")}
+
+
 def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github: GitHub) -> None:
     job = jobs.submit("sleep 5; echo finished in peace")
     jobs.started(job, "Run sleep")
@@ -119,7 +142,8 @@ def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github
 def test_controller_keeps_the_credentials_of_an_enterprise(
     host: Host, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One one-time configuration for one job; nothing on the host could mint another. The token is in a vault."""
+    """One one-time configuration for one job; nothing on the host could mint another. The token is in a vault.
+    The runner is one without Docker."""
     (tmp_path / "password").write_text("open sesame")
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
     token = tmp_path / "token"
@@ -131,8 +155,9 @@ def test_controller_keeps_the_credentials_of_an_enterprise(
     settings = {
         "runner_instances": ["a"], "runner_auth_location": "controller", "runner_url": github.url,
         "runner_scope": "enterprise", "runner_target": "big", "runner_auth": "token", "runner_token_file": str(token),
+        "docker_mode": "none",
     }  # fmt: skip
-    extra = ["-e", json.dumps(settings), "--tags", "runner"]
+    extra = ["-e", json.dumps(settings), "--tags", "docker,runner"]
     refused = play("site.yml", *extra, "-e", f"runner_token_file={tmp_path}/wrong", check=False).stdout
     assert "answered 401" in refused
     assert "ghp_wrong" not in refused
@@ -144,7 +169,11 @@ def test_controller_keeps_the_credentials_of_an_enterprise(
     name = registered(host).pop()
     assert f"{name}: online" in play("smoke.yml", "--verbose", *extra[:2]).stdout
     jobs = Jobs(github, host)
-    assert jobs.run("true")["conclusion"] == "success"
+    job = jobs.run(
+        'test -z "$DOCKER_HOST" && test ! -e /run/user/$(id -u)/docker.sock && test ! -e /var/run/docker.sock'
+    )
+    assert job["conclusion"] == "success", job["log"]
+    assert host.run("pgrep --list-full dockerd || true") == ""
     wait_for(
         lambda: "run site.yml from the controller" in host.health("a")["last_error"],
         "it waits for the controller",
@@ -223,20 +252,30 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     )
 
 
+@pytest.fixture
+def provisioned(host: Host, github: GitHub) -> None:
+    """There is a runner to remove, whichever tests ran before."""
+    if host.code('test -n "$(find /var/lib/thebes-runner -name state.json)"') != 0:
+        play("site.yml")
+        wait_for(lambda: github.ready(""), "a runner is online and idle")
+
+
+@pytest.mark.usefixtures("provisioned")
 def test_a_removal_that_github_does_not_answer_says_what_is_left(host: Host, github: GitHub) -> None:
-    """It stops there, so that the machine still has what the next try needs."""
-    name = registered(host).pop()
+    """It stops at the first runner, so that the machine still has what the next try needs."""
+    names = "|".join(map(re.escape, registered(host)))
+    target = host.run("jq --raw-output .github.target /etc/thebes-runner/runner.json")
     github.call("faults", [{"match": r"/actions/runners/\d+", "status": 500, "count": 1000}])
     done = play("remove.yml", check=False)
     github.call("faults", [])
     assert done.returncode != 0
     told = " ".join(done.stdout.split())
-    assert re.search(rf"the registration {name} \(id \d+\) is left at acme/product: .* answered 500", told), (
-        told[-6000:]
-    )
-    assert host.code("test -s /etc/thebes-runner/secrets/token") == 0
+    left = rf"the registration ({names}) \(id \d+\) is left at {re.escape(target)}: .* answered 500"
+    assert re.search(left, told), told[-6000:]
+    assert host.run("find /etc/thebes-runner/secrets -type f -size +0")
 
 
+@pytest.mark.usefixtures("provisioned")
 def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
     before = registered(host)
     assert before <= {r["name"] for r in github.runners()}
