@@ -48,6 +48,41 @@ def test_a_history_that_cannot_be_opened_is_one_line_without_secrets(url: str) -
     assert "\n" not in str(caught.value)
 
 
+def merged(*shards: str) -> sqlite3.Connection:
+    """A run.db of one suite with these shards, and nothing in them."""
+    db = sqlite3.connect(":memory:")
+    db.executescript(SCHEMA.read_text("utf-8"))
+    db.execute("INSERT INTO suite VALUES ('unit', '.', 'unit', '3.11', '{}')")
+    for shard in shards:
+        db.execute("INSERT INTO task VALUES (?, 'unit', 'pytest', 1, 1, 1, 1, '[]', 1, 1)", [shard])
+        attempt = "INSERT INTO task_attempt VALUES (?, 1, 1, 0, NULL, NULL, 100, 10, '{}', '', '', 0)"
+        db.execute(attempt, [shard])
+    return db
+
+
+def ran(db: sqlite3.Connection, shard: str, file: str, tests: dict[str, float]) -> None:
+    """Say that a shard ran these tests of a file, none of which took any time beside its fixtures."""
+    db.execute("INSERT INTO file VALUES ('unit', ?, ?, 1, ?, 0.5, 'collected', '')", [file, shard, len(tests)])
+    db.executemany(
+        "INSERT INTO test VALUES ('unit', ?, ?, ?, 'passed', ?, 0, 0, ?, 0, '', 1, 0, NULL, NULL)",
+        [(f"{file}::{name}", file, shard, took, took) for name, took in tests.items()],
+    )
+
+
+def test_cheap_fixtures_of_a_cut_file_cost_what_one_shard_pays_for_them(tmp_path: Path) -> None:
+    """Each shard sets them up, and the planner counts them for each shard: not the sum of all shards."""
+    db = merged("one", "two", "three")
+    ran(db, "one", "cut.py", {"a": 0.06, "b": 0.03})
+    ran(db, "two", "cut.py", {"c": 0.08, "d": 0.0})
+    ran(db, "three", "cut.py", {"e": 0.0})
+    ran(db, "three", "whole.py", {"a": 0.02, "b": 0.03})
+    with History(str(tmp_path / "history.db")) as history:
+        history.feed(db, stamp(1.0))
+        (run,) = history.runs(".")
+    fixtures = {file: round(seconds, 9) for file, (_, seconds) in run.files.items()}
+    assert fixtures == {"cut.py": 0.09, "whole.py": 0.05}
+
+
 def test_a_test_costs_what_passes_until_the_next_begins(tmp_path: Path) -> None:
     """Making the report of a failure is in none of pytest's durations. Workers may wait, so theirs count alone."""
     db = sqlite3.connect(":memory:")

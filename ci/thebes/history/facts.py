@@ -27,13 +27,13 @@ WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed') AND k.ki
 """
 _FILES = """
 WITH costly AS (SELECT task, test, sum(seconds) AS seconds FROM shared GROUP BY 1, 2),
-  rest AS (
-    SELECT t.suite, t.file, sum(k.speed * max(0, t.fixtures - coalesce(c.seconds, 0))) AS seconds
-    FROM test t JOIN task k ON k.id = t.task LEFT JOIN costly c ON c.task = t.task AND c.test = t.id GROUP BY 1, 2
+  rest AS (  -- each shard that had a part of the file set them up, so this is of one shard, like the import
+    SELECT t.suite, t.file, t.task, sum(max(0, t.fixtures - coalesce(c.seconds, 0))) AS seconds
+    FROM test t LEFT JOIN costly c ON c.task = t.task AND c.test = t.id GROUP BY 1, 2, 3
   )
-SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce(r.seconds, 0)
+SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), max(k.speed * coalesce(r.seconds, 0))
 FROM file f JOIN suite s ON s.id = f.suite JOIN task k ON k.id = f.task
-LEFT JOIN rest r ON r.suite = f.suite AND r.file = f.file
+LEFT JOIN rest r ON r.suite = f.suite AND r.file = f.file AND r.task = f.task
 WHERE f.outcome != 'missing' GROUP BY 1, 2, 3
 """
 _SHARED = """

@@ -55,7 +55,7 @@ file = _of_run(
     sa.Column("suite", sa.String, nullable=False),
     _name(),
     sa.Column("seconds", sa.Float, nullable=False),  # import and collection, the longest of its shards
-    sa.Column("fixtures", sa.Float, nullable=False),  # module and session fixtures, all its tests together
+    sa.Column("fixtures", sa.Float, nullable=False),  # cheap fixtures that its tests share, the longest of its shards
 )
 start = _of_run(  # how long a shard took beside its tests and imports
     "start",
