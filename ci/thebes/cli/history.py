@@ -8,7 +8,7 @@ import click
 
 from thebes.errors import EvidenceError
 from thebes.history.durations import read_durations, write_durations
-from thebes.history.store import Stamp
+from thebes.history.read import Stamp
 from thebes.merge import open_run
 
 from . import options, past

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from thebes.errors import InputError
 from thebes.history.durations import read_durations
-from thebes.history.store import History, PastRun, Stamp
+from thebes.history.read import PastRun, Stamp
+from thebes.history.store import History
 from thebes.plan import Past, Shared
 from thebes.plan.select import still_failing
 from thebes.plugin.thebes_plugin.split import file_key

@@ -64,6 +64,9 @@ _RED = """
 SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite WHERE outcome IN ('failed', 'error', 'crashed')
 UNION SELECT s.project, f.file FROM file f JOIN suite s ON s.id = f.suite WHERE f.outcome = 'failed'
 """
+_UNSTABLE = """
+SELECT DISTINCT s.project, p.subject FROM problem p JOIN suite s ON s.id = p.suite WHERE p.code = 'ids-unstable'
+"""
 _CORES = """
 SELECT k.suite, json_extract(a.environment, '$.coverage_core') AS core,
   max(json_extract(a.environment, '$.coverage_cores'))
@@ -74,9 +77,9 @@ GROUP BY 1 HAVING count(DISTINCT core) = 1
 
 class Facts(NamedTuple):
     """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
-    starts, tests' groups by project, memory of workers by project, tests that were left out and tests or files that
-    failed by project; by suite, the core of coverage.py's that measured it and those that it might have been; costly
-    fixtures by project."""
+    starts, tests' groups by project, memory of workers by project; by project, tests that were left out, tests or files
+    that failed, files whose tests differed between processes; by suite, the core of coverage.py's that measured it and
+    those that it might have been; costly fixtures by project."""
 
     tests: Sequence[tuple[object, ...]]
     files: Sequence[tuple[object, ...]] = ()
@@ -86,6 +89,7 @@ class Facts(NamedTuple):
     workers: Sequence[tuple[str, int]] = ()
     left_out: Sequence[tuple[object, ...]] = ()
     red: Sequence[tuple[object, ...]] = ()
+    unstable: Sequence[tuple[object, ...]] = ()
     cores: Sequence[tuple[str, str, str]] = ()
     shared: Sequence[tuple[str, str, float, str]] = ()
 
@@ -105,6 +109,7 @@ def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
         workers=run.execute(_WORKERS).fetchall(),
         left_out=[row for query in unended for row in run.execute(query)],
         red=run.execute(_RED).fetchall(),
+        unstable=run.execute(_UNSTABLE).fetchall(),
         cores=run.execute(_CORES).fetchall(),
         shared=list(_shared(run)),
     )
