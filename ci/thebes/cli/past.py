@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from thebes.errors import InputError
@@ -55,10 +55,11 @@ def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] =
         given = Past(runs=tuple(read_durations(path) for path in durations))
         return dict.fromkeys(workspace.configs, given)
     with open_history(workspace, url) as history:
-        known = {
-            path: _past(history.runs(path), history.cores(path), workspace.root / path) for path in workspace.configs
-        }
-    return {path: past if past.runs else _committed(workspace.root / path) for path, past in known.items()}
+        told = {path: (history.runs(path), history.cores(path)) for path in workspace.configs}
+    return {
+        path: _past(_as_now(workspace, path, runs), cores) if runs else _committed(workspace.root / path)
+        for path, (runs, cores) in told.items()
+    }
 
 
 def _committed(project: Path) -> Past:
@@ -67,7 +68,7 @@ def _committed(project: Path) -> Past:
     return Past(runs=(read_durations(path),)) if path.is_file() else Past()
 
 
-def _past(runs: Sequence[PastRun], cores: Mapping[str, str], folder: Path) -> Past:
+def _past(runs: Sequence[PastRun], cores: Mapping[str, str]) -> Past:
     overheads: dict[str, float] = {}
     for run in runs:
         overheads |= {file: imported + fixtures for file, (imported, fixtures) in run.files.items()}
@@ -77,14 +78,23 @@ def _past(runs: Sequence[PastRun], cores: Mapping[str, str], folder: Path) -> Pa
         shared=_shared(runs),
         start=next((run.start for run in reversed(runs) if run.start is not None), 0.0),
         job_start=next((run.job_start for run in reversed(runs) if run.job_start is not None), None),
-        groups=runs[-1].groups if runs else {},
+        groups=_groups(runs),
         worker_memory=max((run.worker_memory for run in runs[-RECENT:]), default=0),
-        renamed=_renamed(runs, folder),
         left_out=tuple(run.left_out for run in runs),
         failed=still_failing((run.files, run.left_out, run.red) for run in runs),
         empty=_empty(runs),
+        unstable=frozenset().union(*(run.unstable for run in runs)),
         cores=cores,
     )
+
+
+def _groups(runs: Sequence[PastRun]) -> dict[str, str]:
+    """The group of each test as the newest run tells that ran it."""
+    found: dict[str, str] = {}
+    for run in runs:
+        kept = {test: to for test, to in found.items() if file_key(test) not in run.files or test in run.left_out}
+        found = {**kept, **run.groups}
+    return found
 
 
 def _shared(runs: Sequence[PastRun]) -> dict[str, Shared]:
@@ -107,11 +117,28 @@ def _empty(runs: Sequence[PastRun]) -> frozenset[str]:
     return frozenset(file for file, empty in found.items() if empty)
 
 
-def _renamed(runs: Sequence[PastRun], folder: Path) -> dict[str, str]:
-    """Files of past runs that git says to have another name now. Git is asked only if one of them is gone."""
-    if all((folder / file).exists() for run in runs[-1:] for file in run.files):
-        return {}
-    return renames(folder, runs[-1].stamp.commit)
+def _as_now(workspace: Workspace, project: str, runs: Sequence[PastRun]) -> list[PastRun]:
+    """Past runs with the names that files have now. Names are relative to pytest's rootdir, which need not be the
+    project's folder."""
+    found = workspace.discovery(project)
+    renamed = _renamed(runs, Path(found.rootdir), {file.key for file in found.files})
+    return [run.moved(renamed) for run in runs]
+
+
+def _renamed(runs: Sequence[PastRun], rootdir: Path, present: Collection[str]) -> dict[str, str]:
+    """Files of past runs that git says to have another name now; of each, since the newest run that had it. Git is
+    asked only where files are gone and there is one that no run knows, or where it would come back that a file must
+    not be cut."""
+    known = {file for run in runs for file in run.files}
+    unstable = {file for run in runs for file in run.unstable}
+    sought = known if any(file not in known for file in present) else unstable
+    gone = {file for file in sought.difference(present) if not (rootdir / file).exists()}
+    found: dict[str, str] = {}
+    for run in reversed(runs):
+        if mine := gone.intersection(run.files).difference(found):
+            names = renames(rootdir, run.stamp.commit)
+            found |= {file: names.get(file, file) for file in mine}
+    return {old: new for old, new in found.items() if new != old}
 
 
 def stamp(workspace: Workspace, verdict: str) -> Stamp:

@@ -1,0 +1,108 @@
+"""Where timings come from, and what else past runs tell the next plan: by real runs."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from support.project import Project
+from thebes.history.facts import Facts
+from thebes.history.read import Stamp
+from thebes.history.store import KEPT_RUNS, History
+from thebes.services import Service, Source, served
+
+QUIET = "[tool.pytest.ini_options]\naddopts = '-p no:randomly'\n"
+SLOW = "import time\nimport pytest\n"
+TEST = "def test_{0}(): time.sleep(0.05)\n"
+GROUP = "@pytest.mark.xdist_group('db')\n"
+
+
+def plan(project: Project, *arguments: str, folder: str = ".") -> list[dict[str, Any]]:
+    """The shards' pieces, by file, of a new plan."""
+    done = project.thebes("plan", "--out", "plan.json", *arguments, folder=project.root / folder)
+    assert done.exit == 0, done.stderr
+    tasks = json.loads((project.root / folder / "plan.json").read_bytes())["tasks"]
+    return [{piece["file"]: piece["tests"] for piece in task["pieces"]} for task in tasks]
+
+
+def test_a_renamed_file_keeps_groups_and_times_whatever_ran_since(project: Project) -> None:
+    """Also where names are relative to a folder above the project's, because the ini file lies there."""
+    tests = (("" if number % 6 else GROUP) + TEST.format(number) for number in range(13))
+    project.write(
+        {
+            "pyproject.toml": QUIET,
+            "api/tests/test_a.py": SLOW + "".join(tests),
+            "api/tests/test_b.py": "def test_b(): pass\n",
+            "api/part.json": '{"api/tests/test_b.py::test_b": 0.001}',
+            ".gitignore": ".thebes\nrun\n__pycache__\nplan.json\n",
+        }
+    )
+    project.commit()
+    api = project.root / "api"
+    assert project.thebes("run", "--shards", "1", "--out", "run", folder=api).exit == 0
+    for file in ("test_a.py", "test_moved.py"):
+        if file == "test_moved.py":
+            project.git("mv", "api/tests/test_a.py", "api/tests/test_moved.py")
+            project.commit()
+        assert project.thebes("history", "import", "part.json", folder=api).exit == 0
+        shards = plan(project, "--shards", "3", folder="api")
+        held = [shard[f"api/tests/{file}"] for shard in shards]
+        assert len(held) == 3
+        group = {f"api/tests/{file}::test_{number}" for number in (0, 6, 12)}
+        assert sorted(len(group.intersection(each)) for each in held) == [0, 0, 3]
+
+
+def test_a_file_whose_tests_differ_between_processes_is_not_cut_again(project: Project) -> None:
+    unstable = "import os\n@pytest.mark.parametrize('n', [os.getpid()])\ndef test_unstable(n): pass\n"
+    file = "tests/test_a.py"
+    project.write({"pyproject.toml": QUIET, file: SLOW + unstable + "".join(TEST.format(n) for n in range(6))})
+    assert project.run("--shards", "1").exit == 0
+    assert project.run("--shards", "2").exit == 3
+    assert project.reasons()["ids-unstable"][0].startswith(f"{file}: 2 tests are not the same in all its shards")
+    for _ in range(2):  # a run in which it is whole says nothing
+        assert project.run("--shards", "2").exit == 0
+        assert project.query("SELECT file, count(*) FROM file") == [(file, 1)]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty one."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/history.db"
+        return
+    folder = Path(tempfile.mkdtemp(prefix="thebes-test-"))  # short, and open to the user that serves
+    service = Service(name="postgres", kind="postgres", sources=(Source.EMBEDDED,))
+    with served(
+        {"postgres": ""}, {"postgres": service}, folder, folder, dict(os.environ), "test", lambda _: None
+    ) as up:
+        yield up.environment["THEBES_POSTGRES_URL"].replace("postgresql:", "postgresql+psycopg:")
+    shutil.rmtree(folder)
+
+
+def test_names_go_with_the_last_run_that_has_them(database: str) -> None:
+    """Also from a history that an earlier version made, which had no index for it."""
+    engine = sa.create_engine(database)
+    with History(database):
+        indexes = sa.inspect(engine).get_indexes("test")
+        with engine.begin() as db:
+            db.execute(sa.text("DROP INDEX ix_test_name"))
+    with History(database) as history:
+        for at in range(KEPT_RUNS + 2):
+            stamp = Stamp(at=at, commit="", branch="", machine="", verdict="")
+            test = (".", "unit", f"a.py::test[{at}]", "passed", 1.0, 0.0, 1, False)
+            red = [(".", "b.py"), (".", "a.py::test[0]")] if at == 1 else []
+            left_out = [(".", "a.py::test[1]")] if at == 9 else []
+            history.add(stamp, Facts([test], [(".", "unit", "a.py", 0.0, 0.0)], red=red, left_out=left_out))
+        with engine.connect() as db:
+            names = set(db.scalars(sa.text("SELECT text FROM name")))
+        assert names == {"a.py", *(f"a.py::test[{at}]" for at in range(1, KEPT_RUNS + 2))}
+        assert sa.inspect(engine).get_indexes("test") == indexes
+        assert [list(run.tests) for run in history.runs(".", limit=1)] == [[f"a.py::test[{KEPT_RUNS + 1}]"]]
+        assert history.cores(".") == {}
+        engine.dispose()
