@@ -70,6 +70,40 @@ def test_a_file_whose_tests_differ_between_processes_is_not_cut_again(project: P
         assert project.query("SELECT file, count(*) FROM file") == [(file, 1)]
 
 
+@pytest.mark.parametrize("command", [["history", "feed", "out"], ["github", "decide", "artifacts", "--feed"]])
+def test_what_a_part_left_out_stays_known_however_it_is_fed(project: Project, command: list[str]) -> None:
+    """To the planner, and to --failed."""
+    project.write({"pyproject.toml": QUIET, "tests/test_a.py": "def test_x(): pass\ndef test_y(): assert 0\n"})
+    assert project.run("--shards", "1").exit == 1
+    for arguments in ((), ("--pytest-args", "-k test_x")):
+        shutil.rmtree(project.root / "artifacts", ignore_errors=True)
+        assert project.thebes("github", "plan", "--out", "plan.json", *arguments).exit == 0
+        task = json.loads((project.root / "plan.json").read_bytes())["tasks"][0]["id"]
+        project.thebes("github", "task", task, "--plan", "plan.json", "--out", "artifacts")
+        merged = project.thebes("merge", "artifacts", "--plan", "plan.json", "--out", "out")
+        assert merged.exit == 0, merged.stderr
+        more = ["--plan", "plan.json", "--out", "out"] if "decide" in command else []
+        fed = project.thebes(*command, *more)
+        assert fed.exit in {0, 1}, fed.stderr
+    assert len(project.thebes("history", "show").stdout.splitlines()) == 3
+    done = project.thebes("plan", "--failed", "--explain", "--json", "--out", "plan.json")
+    assert done.exit == 0, done.stderr
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert [shard["tests"] for shard in suite["shards"]] == [1]
+
+
+def test_a_gate_that_a_marker_tells_apart_leaves_the_other_tests_of_its_files_known(project: Project) -> None:
+    slow = '[tool.thebes.gates.performance]\nmarker = "slow"\n'
+    tests = "import pytest\n@pytest.mark.slow\ndef test_x(): pass\ndef test_y(): pass\n"
+    project.write({"pyproject.toml": QUIET + "markers = ['slow']\n" + slow, "tests/test_a.py": tests})
+    assert project.run("--shards", "1").exit == 0
+    assert project.run("--shards", "1", "--gate", "performance").exit == 0
+    assert list(project.outcomes()) == ["tests/test_a.py::test_x"]
+    done = project.thebes("plan", "--gate", "unit", "--explain", "--json", "--out", "plan.json")
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert [shard["tests"] for shard in suite["shards"]] == [2]
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty one."""

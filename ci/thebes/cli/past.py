@@ -1,6 +1,8 @@
 """The history, as commands use it. Apart from the workspace, because the database library takes long to import."""
 
+import json
 import platform
+import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +49,29 @@ def cached(workspace: Workspace, given: str | None, environment: Mapping[str, st
         say(f"thebes: the cached history is left out: {clean(str(error))}")
         Path(place).unlink(missing_ok=True)
     return place
+
+
+def remember(workspace: Workspace, run: sqlite3.Connection, verdict: str, url: str | None = None) -> None:
+    """Add a run.db to the history."""
+    now = Stamp(
+        at=time.time(),
+        commit=workspace.commit,
+        branch=branch(workspace.root),
+        machine=platform.node(),
+        verdict=verdict,
+    )
+    with open_history(workspace, url) as history:
+        history.feed(run, now, partial=_partial(workspace, run))
+
+
+def _partial(workspace: Workspace, run: sqlite3.Connection) -> bool:
+    """Was only a part of the tests asked for? By options, by pytest's arguments beside those that are configured, or by
+    a gate that a marker tells apart: its tests may be all of a file that were to run."""
+    (narrowed,) = run.execute("SELECT value FROM meta WHERE key = 'narrowed'").fetchone()
+    if narrowed != "[]" or any(gate.marker for each in workspace.configs.values() for gate in each.gates.values()):
+        return True
+    usual = {path: list(config.args) for path, config in workspace.configs.items()}
+    return any(json.loads(args) != usual.get(path, []) for path, args in run.execute("SELECT path, args FROM project"))
 
 
 def past_runs(workspace: Workspace, url: str | None, durations: Sequence[Path] = ()) -> dict[str, Past]:
@@ -139,13 +164,3 @@ def _renamed(runs: Sequence[PastRun], rootdir: Path, present: Collection[str]) -
             names = renames(rootdir, run.stamp.commit)
             found |= {file: names.get(file, file) for file in mine}
     return {old: new for old, new in found.items() if new != old}
-
-
-def stamp(workspace: Workspace, verdict: str) -> Stamp:
-    return Stamp(
-        at=time.time(),
-        commit=workspace.commit,
-        branch=branch(workspace.root),
-        machine=platform.node(),
-        verdict=verdict,
-    )

@@ -59,7 +59,10 @@ _UNENDED = """
 SELECT DISTINCT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite
 WHERE outcome IN ('missing', 'cancelled', 'interrupted', 'crashed')
 """
-_DESELECTED = "SELECT DISTINCT s.project, d.id FROM deselected d JOIN suite s ON s.id = d.suite"
+_DESELECTED = """
+SELECT s.project, d.id FROM deselected d JOIN suite s ON s.id = d.suite
+EXCEPT SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite  -- another gate may have run it
+"""
 _RED = """
 SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite WHERE outcome IN ('failed', 'error', 'crashed')
 UNION SELECT s.project, f.file FROM file f JOIN suite s ON s.id = f.suite WHERE f.outcome = 'failed'
