@@ -31,6 +31,78 @@ def plan(project: Project, *arguments: str, folder: str = ".") -> list[dict[str,
     return [{piece["file"]: piece["tests"] for piece in task["pieces"]} for task in tasks]
 
 
+FILES = {f"tests/test_{name}.py": f"def test_{name}(): pass\n" for name in "abc"}
+
+
+def timed(*seconds: float) -> str:
+    """Durations of their tests."""
+    tests = (f"{file}::test_{file[11]}" for file in FILES)
+    return json.dumps(dict(zip(tests, seconds, strict=True)))
+
+
+def estimates(project: Project) -> list[float]:
+    assert plan(project, "--shards", "2")
+    return [round(task["estimate"]) for task in json.loads((project.root / "plan.json").read_bytes())["tasks"]]
+
+
+def test_durations_come_in_and_go_out(project: Project) -> None:
+    """As pytest-split keeps them; each test's newest goes out."""
+    project.write(
+        {
+            **FILES,
+            "old.json": '{"tests/test_a.py::test_a": 10, "tests/test_b.py::test_b": 20.25}',
+            "new.json": '{"tests/test_a.py::test_a": 30, "tests/test_c.py::test_c[ü]": 0}',
+        }
+    )
+    for file in ("old", "new"):
+        told = project.thebes("history", "import", f"{file}.json")
+        assert told.exit == 0, told.stderr
+        assert told.stderr == "thebes: 2 durations added\n"
+    shown = project.thebes("history", "show").stdout.splitlines()
+    assert [line.partition("import of ")[2] for line in shown] == ["new.json", "old.json"]
+    told = project.thebes("history", "export", "all.json")
+    assert told.exit == 0, told.stderr
+    assert told.stderr == "thebes: 3 durations in all.json\n"
+    everything = {"tests/test_a.py::test_a": 30, "tests/test_b.py::test_b": 20.25, "tests/test_c.py::test_c[ü]": 0}
+    assert json.loads((project.root / "all.json").read_bytes()) == everything
+    assert estimates(project) == [30, 20]
+
+
+def test_durations_belong_to_a_project(project: Project) -> None:
+    project.write({"d.json": '{"tests/test_a.py::test_a": 1}'})
+    assert project.thebes("history", "import", "d.json", "--project", "api").exit == 0
+    assert project.thebes("history", "export", "api.json", "--project", "api").exit == 0
+    assert json.loads((project.root / "api.json").read_bytes()) == {"tests/test_a.py::test_a": 1}
+    none = project.thebes("history", "export", "none.json")
+    assert none.exit == 3
+    assert none.stderr == "thebes: project .: no past run knows a test of it\n"
+    assert not (project.root / "none.json").exists()
+
+
+def test_durations_in_the_repository_count_until_there_is_a_history(project: Project) -> None:
+    project.write({**FILES, ".test_durations": timed(40, 15, 20)})
+    assert estimates(project) == [40, 35]
+    project.write({"d.json": timed(10, 10, 30)})
+    assert project.thebes("history", "import", "d.json").exit == 0
+    assert estimates(project) == [30, 20]
+    project.write({".test_durations": "[]"})
+    shutil.rmtree(project.root / ".thebes")
+    broken = project.thebes("plan")
+    assert broken.exit == 2
+    assert ".test_durations: not a file of test durations: " in broken.stderr
+
+
+def test_the_price_of_a_minute_is_told_for_each_number_of_shards(project: Project) -> None:
+    project.write({**FILES, ".test_durations": timed(89, 89, 89)})
+    explain = ("plan", "--shards", "2", "--explain", "--out", "plan.json")
+    assert "minutes begun" not in project.thebes(*explain).stdout
+    project.write({"pyproject.toml": '[tool.thebes]\nprice-per-minute = 0.5\njob-start = "30s"\n'})
+    told = project.thebes(*explain)
+    assert "  2: 3 min 28 s, 5 min 27 s of machines in all, 3 for the minutes begun" in told.stdout
+    (suite,) = json.loads(project.thebes(*explain, "--json").stdout)["suites"]
+    assert {each["shards"]: each["cost"] for each in suite["alternatives"]} == {1: 2.5, 2: 3.0, 4: 4.0}
+
+
 def test_a_renamed_file_keeps_groups_and_times_whatever_ran_since(project: Project) -> None:
     """Also where names are relative to a folder above the project's, because the ini file lies there."""
     tests = (("" if number % 6 else GROUP) + TEST.format(number) for number in range(13))
