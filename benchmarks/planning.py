@@ -19,12 +19,16 @@ from math import fsum
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from _choices import choices
 from _makespan import History, Times, files_in, ninth, pieces_per_file, played, ratio, shards_per_file, table
 from _peers import PEERS, Split, chunks, least_duration
 
+from thebes.history import store
+from thebes.history.facts import Facts
+from thebes.history.read import Stamp
 from thebes.model import Piece
 from thebes.plan.estimate import Estimate, estimate
 from thebes.plan.from_durations import pack_durations
@@ -39,6 +43,7 @@ JUMP = 8.0  # seconds; what looks like set-up, falling on whatever test ran firs
 Plan = Sequence[Sequence[Piece]]
 Row = tuple[str, ...]
 Tool = Callable[[Sequence[str], Times, int], Split]
+Cost = tuple[float, float]
 Planner = Callable[[Sequence[Times], Times, int], Split]
 
 
@@ -160,7 +165,7 @@ def _drift_cells(name: str, history: History, tool: Planner, held: Sequence[floa
 
 def size() -> None:
     """CPU and memory of estimating and packing, input not counted, each in a process of its own."""
-    jobs = [
+    jobs: list[tuple[str, Callable[[str, int, int], Cost], tuple[str, int, int]]] = [
         ("pytest-split, duration_based_chunks", _split_cost, ("chunks", 10_000, 1)),
         ("pytest-split, least_duration", _split_cost, ("least_duration", 10_000, 1)),
         ("thebes, one run", _our_cost, ("", 10_000, 1)),
@@ -168,11 +173,35 @@ def size() -> None:
         ("thebes, one run", _our_cost, ("", 100_000, 1)),
     ]
     rows = []
-    for name, job, arguments in jobs:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            cpu, megabytes = pool.submit(job, *arguments).result()
-        rows.append((name, f"{arguments[1] * 10:,}", f"{cpu:.2f}", f"{megabytes:.0f}"))
+    with TemporaryDirectory() as folder:
+        url = f"{folder}/history.db"
+        apart(_make_history, url, 10_000, 20)
+        jobs.append(("thebes, reading 20 runs from the history", _history_cost, (url, 10_000, 20)))
+        for name, job, arguments in jobs:
+            cpu, megabytes = apart(job, *arguments)
+            rows.append((name, f"{arguments[1] * 10:,}", f"{cpu:.2f}", f"{megabytes:.0f}"))
     table(("64 shards, ten tests a file", "tests", "CPU, s", "memory added, MB"), rows)
+
+
+def apart(job: Callable[..., Cost], *arguments: object) -> Cost:
+    """What the job returns, from a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(job, *arguments).result()
+
+
+def _make_history(url: str, files: int, count: int) -> Cost:
+    with store.History(url) as history:
+        for seed in range(count):
+            run = _made_up(files, seed)
+            tests = [(".", "unit", test, "passed", seconds, 0.0, 1, False) for test, seconds in run.items()]
+            imports = [(".", "unit", file, 0.01, 0.0) for file in files_in(run)]
+            history.add(Stamp(at=seed, commit="", branch="", machine="", verdict=""), Facts(tests, imports))
+    return 0.0, 0.0
+
+
+def _history_cost(url: str, _files: int, _count: int) -> Cost:
+    with store.History(url) as history:
+        return _cost(lambda: history.runs("."))
 
 
 def _made_up(files: int, seed: int) -> dict[str, float]:
@@ -185,19 +214,19 @@ def _made_up(files: int, seed: int) -> dict[str, float]:
     return {name: dice.lognormvariate(-4, 2) for name in names}
 
 
-def _our_cost(_: str, files: int, count: int) -> tuple[float, float]:
+def _our_cost(_: str, files: int, count: int) -> Cost:
     runs = [_made_up(files, seed) for seed in range(count)]
     names = files_in(runs[0])
     return _cost(lambda: pack_durations(runs, names, Wish(shards=64)))
 
 
-def _split_cost(algorithm: str, files: int, _: int) -> tuple[float, float]:
+def _split_cost(algorithm: str, files: int, _: int) -> Cost:
     times = _made_up(files, 0)
     tool = {"chunks": chunks, "least_duration": least_duration}[algorithm]
     return _cost(lambda: tool(list(times), times, 64))
 
 
-def _cost(work: Callable[[], object]) -> tuple[float, float]:
+def _cost(work: Callable[[], object]) -> Cost:
     """CPU seconds, and by how many megabytes the process grew."""
     unit = 1024 if sys.platform != "darwin" else 1024 * 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -316,7 +316,8 @@ folder = pathlib.Path(sys.argv[1])
 merge([folder / "records"], read_plan(folder / "plan.json"), folder, repository=folder)
 """
 HISTORY = """
-from thebes.history.store import History, Stamp
+from thebes.history.read import Stamp
+from thebes.history.store import History
 (folder / "history.db").unlink(missing_ok=True)
 with History(str(folder / "history.db")) as history:
     history.feed(db, Stamp(at=1.0, commit="", branch="", machine="", verdict=verdict.verdict))

@@ -8,7 +8,8 @@ import pytest
 from thebes.errors import FormatError, InputError
 from thebes.history.durations import read_durations, write_durations
 from thebes.history.facts import Facts
-from thebes.history.store import KEPT_RUNS, History, Stamp
+from thebes.history.read import Stamp
+from thebes.history.store import KEPT_RUNS, History
 from thebes.merge.store import SCHEMA
 
 
@@ -24,6 +25,44 @@ def test_runs_come_back_oldest_first_and_old_ones_go(tmp_path: Path) -> None:
         runs = history.runs(".", limit=2)
         assert [run.tests["a.py::test"] for run in runs] == [KEPT_RUNS + 1.0, KEPT_RUNS + 2.0]
         assert history.runs("other") == []
+
+
+def whole(*tests: str, left_out: tuple[str, ...] = ()) -> Facts:
+    """A run of these tests."""
+    return Facts(
+        [(".", "unit", test, "passed", 1.0, 0.0, 1, False) for test in tests],
+        [(".", "unit", file, 0.1, 0.0) for file in {test.partition("::")[0] for test in tests}],
+        left_out=[(".", test) for test in left_out],
+    )
+
+
+def test_of_older_runs_only_what_newer_ones_lack_is_read(tmp_path: Path) -> None:
+    """Three times of a test are enough; everything but the times of tests is known of all runs."""
+    with History(str(tmp_path / "history.db")) as history:
+
+        def known() -> list[list[str]]:
+            return [sorted(run.tests) for run in history.runs(".")]
+
+        for at in range(4):
+            history.add(stamp(at), whole("a.py::x", "b.py::y"))
+        both = ["a.py::x", "b.py::y"]
+        assert known() == [[], both, both, both]
+        assert [sorted(run.files) for run in history.runs(".")] == [["a.py", "b.py"]] * 4
+        for at in range(4, 8):  # parts: of b.py as many runs are wanted as before
+            history.add(stamp(at), whole("a.py::x"))
+        assert known() == [[], both, both, both, [], *[["a.py::x"]] * 3]
+
+
+def test_a_test_that_newer_runs_left_out_is_known_from_older_ones(tmp_path: Path) -> None:
+    with History(str(tmp_path / "history.db")) as history:
+        history.add(stamp(0), whole("a.py::x", "a.py::y"))
+        for at in range(1, 6):
+            history.add(stamp(at), whole("a.py::x", left_out=("a.py::y",)))
+        assert [sorted(run.tests) for run in history.runs(".")] == [["a.py::x", "a.py::y"], *[["a.py::x"]] * 5]
+    with History(str(tmp_path / "always.db")) as history:
+        for at in range(6):  # no run ever timed it
+            history.add(stamp(at), whole("a.py::x", left_out=("a.py::y",)))
+        assert [sorted(run.tests) for run in history.runs(".")] == [[], [], [], *[["a.py::x"]] * 3]
 
 
 def test_durations_there_and_back(tmp_path: Path) -> None:
@@ -46,6 +85,52 @@ def test_a_history_that_cannot_be_opened_is_one_line_without_secrets(url: str) -
         History(url)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def merged(*shards: str) -> sqlite3.Connection:
+    """A run.db of one suite with these shards, and nothing in them."""
+    db = sqlite3.connect(":memory:")
+    db.executescript(SCHEMA.read_text("utf-8"))
+    db.execute("INSERT INTO suite VALUES ('unit', '.', 'unit', '3.11', '{}')")
+    for shard in shards:
+        db.execute("INSERT INTO task VALUES (?, 'unit', 'pytest', 1, 1, 1, 1, '[]', 1, 1)", [shard])
+        attempt = "INSERT INTO task_attempt VALUES (?, 1, 1, 0, NULL, NULL, 100, 10, '{}', '', '', 0)"
+        db.execute(attempt, [shard])
+    return db
+
+
+def ran(db: sqlite3.Connection, shard: str, file: str, tests: dict[str, float]) -> None:
+    """Say that a shard ran these tests of a file, none of which took any time beside its fixtures."""
+    db.execute("INSERT INTO file VALUES ('unit', ?, ?, 1, ?, 0.5, 'collected', '')", [file, shard, len(tests)])
+    db.executemany(
+        "INSERT INTO test VALUES ('unit', ?, ?, ?, 'passed', ?, 0, 0, ?, 0, '', 1, 0, NULL, NULL)",
+        [(f"{file}::{name}", file, shard, took, took) for name, took in tests.items()],
+    )
+
+
+def test_cheap_fixtures_of_a_cut_file_cost_what_one_shard_pays_for_them(tmp_path: Path) -> None:
+    """Each shard sets them up, and the planner counts them for each shard: not the sum of all shards."""
+    db = merged("one", "two", "three")
+    ran(db, "one", "cut.py", {"a": 0.06, "b": 0.03})
+    ran(db, "two", "cut.py", {"c": 0.08, "d": 0.0})
+    ran(db, "three", "cut.py", {"e": 0.0})
+    ran(db, "three", "whole.py", {"a": 0.02, "b": 0.03})
+    with History(str(tmp_path / "history.db")) as history:
+        history.feed(db, stamp(1.0))
+        (run,) = history.runs(".")
+    fixtures = {file: round(seconds, 9) for file, (_, seconds) in run.files.items()}
+    assert fixtures == {"cut.py": 0.09, "whole.py": 0.05}
+
+
+def test_files_whose_tests_differ_between_processes_are_remembered(tmp_path: Path) -> None:
+    db = merged("one")
+    ran(db, "one", "a.py", {"a": 0.0})
+    problem = "INSERT INTO problem VALUES (?, 'unit', 'unit', NULL, ?, '')"
+    db.executemany(problem, [("ids-unstable", "a.py"), ("ids-unstable", "a.py"), ("file-repeated", "b.py")])
+    with History(str(tmp_path / "history.db")) as history:
+        history.feed(db, stamp(1.0))
+        history.add(stamp(2.0), whole("a.py::a"))
+        assert [run.unstable for run in history.runs(".")] == [{"a.py"}, frozenset()]
 
 
 def test_a_test_costs_what_passes_until_the_next_begins(tmp_path: Path) -> None:

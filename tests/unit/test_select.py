@@ -55,8 +55,6 @@ def test_a_run_of_a_part_does_not_make_the_others_unknown() -> None:
     assert [name for name, _ in estimate([whole, part]).tests["a"]] == ["a::x"]
     known = estimate([whole, part], left_out=[(), {"a::y", "a::never_ran"}])
     assert [name for name, _ in known.tests["a"]] == ["a::x", "a::y"]
-    moved = estimate([whole, part], left_out=[(), {"a::y"}], renamed={"a": "c"})
-    assert [name for name, _ in moved.tests["c"]] == ["c::x", "c::y"]
 
 
 def known() -> ProjectInput:

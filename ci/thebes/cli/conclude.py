@@ -19,18 +19,17 @@ from thebes.run import Attempt
 from thebes.run.flame import WORDS, last_words
 
 from .judge import judge_folder
-from .past import open_history, stamp
+from .past import remember
 from .publish import publish_all
 from .text import clean, lasting, say
 from .workspace import Workspace
 
 
 class Shown(NamedTuple):
-    """What is made of a run's end. `partial`: only a part of the tests was asked for, in whatever way."""
+    """What is made of a run's end."""
 
     as_json: bool
     times: bool
-    partial: bool
 
 
 def conclude(
@@ -49,8 +48,7 @@ def conclude(
     db = open_run(folder)
     try:
         if not plan.collect:
-            with open_history(workspace, history_url) as history:
-                history.feed(db, stamp(workspace, verdict.verdict), partial=shown.partial)
+            remember(workspace, db, verdict.verdict, history_url)
         publish_all(db, verdict, folder)
         width = shutil.get_terminal_size((100, 24)).columns
         if shown.times:

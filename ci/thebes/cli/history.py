@@ -2,17 +2,18 @@
 
 import datetime as dt
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
 
 from thebes.errors import EvidenceError
 from thebes.history.durations import read_durations, write_durations
-from thebes.history.store import Stamp
+from thebes.history.read import Stamp
 from thebes.merge import open_run
 
-from . import options, past
-from .past import open_history
+from . import options
+from .past import open_history, remember
 from .text import amount, clean, say
 from .workspace import Workspace
 
@@ -41,11 +42,8 @@ def show(history_url: str | None) -> None:
 @options.history
 def feed(folder: Path, history_url: str | None) -> None:
     """Add the merged run in DIR. `thebes run` does it by itself."""
-    workspace = Workspace()
-    db = open_run(folder)
-    with open_history(workspace, history_url) as history:
-        history.feed(db, past.stamp(workspace, ""))
-    db.close()
+    with closing(open_run(folder)) as db:
+        remember(Workspace(), db, "", history_url)
 
 
 @command.command("import")

@@ -159,9 +159,7 @@ def command(
     attempts = _perform(workspace, plan, folder, asked, jobs or max(1, room // each), known=known)
     if flame:
         tell_flames(attempts)
-    partial = bool(plan.narrowed or gates or workspace.arguments)
-    shown = Shown(as_json=as_json, times=times, partial=partial)
-    verdict = conclude(workspace, plan, folder, history_url, held, base, shown)
+    verdict = conclude(workspace, plan, folder, history_url, held, base, Shown(as_json=as_json, times=times))
     if each == 1 and not collect and known:
         tell_makespan(folder)
     say(f"{lasting(time.monotonic() - began)}; report: {folder / 'report.html'}")

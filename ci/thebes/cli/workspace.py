@@ -50,6 +50,7 @@ class Workspace:
         self._interpreter = interpreter
         self.configs = {path: self._project_config(path) for path in self.config.projects}
         self._interpreters: dict[str, Interpreter] = {}
+        self._discoveries: dict[tuple[str, bool, tuple[str, ...]], Discovery] = {}
 
     def _project_config(self, path: str) -> Config:
         """A project's own configuration; what concerns the whole repository comes from its root."""
@@ -122,9 +123,15 @@ class Workspace:
             self._interpreters[key] = found
         return self._interpreters[key]
 
-    def discovery(self, project: str, *, full: bool = False, extra: Sequence[str] = ()) -> Discovery:
-        arguments = (*self.configs[project].args, *self.arguments, *extra)
-        return discover(self.root / project, self.interpreter(project), arguments, self.environment, full=full)
+    def discovery(self, project: str, *, full: bool = False, extra: tuple[str, ...] = ()) -> Discovery:
+        """The project's test files, looked for once."""
+        key = (project, full, extra)
+        if key not in self._discoveries:
+            arguments = (*self.configs[project].args, *self.arguments, *extra)
+            self._discoveries[key] = discover(
+                self.root / project, self.interpreter(project), arguments, self.environment, full=full
+            )
+        return self._discoveries[key]
 
     def inputs(self, past: Mapping[str, Past], gates: Sequence[str] = ()) -> list[ProjectInput]:
         """What planning needs to know about each project.

@@ -23,11 +23,13 @@ def chosen_cores(db: sa.Connection, project: str) -> dict[str, str]:
     """By suite, the core for the next run. One that was never tried, and would do, is tried first. Suites for which
     the project names the core, or coverage.py knows only one, are left out."""
     measured, test = tables.measured, tables.test
-    of_project = sa.select(test.c.suite).where(test.c.project == project)
+    of_project = sa.exists().where(
+        test.c.run == measured.c.run, test.c.suite == measured.c.suite, test.c.project == project
+    )
     newest_first = (
         sa.select(measured.c.suite, measured.c.core, measured.c.cores, measured.c.run)
         .join(tables.run, tables.run.c.id == measured.c.run)
-        .where(measured.c.suite.in_(of_project))
+        .where(of_project)
         .order_by(tables.run.c.at.desc(), tables.run.c.id.desc())
     )
     rows: dict[str, list[_Measured]] = {}

@@ -27,13 +27,13 @@ WHERE outcome NOT IN ('missing', 'cancelled', 'interrupted', 'crashed') AND k.ki
 """
 _FILES = """
 WITH costly AS (SELECT task, test, sum(seconds) AS seconds FROM shared GROUP BY 1, 2),
-  rest AS (
-    SELECT t.suite, t.file, sum(k.speed * max(0, t.fixtures - coalesce(c.seconds, 0))) AS seconds
-    FROM test t JOIN task k ON k.id = t.task LEFT JOIN costly c ON c.task = t.task AND c.test = t.id GROUP BY 1, 2
+  rest AS (  -- each shard that had a part of the file set them up, so this is of one shard, like the import
+    SELECT t.suite, t.file, t.task, sum(max(0, t.fixtures - coalesce(c.seconds, 0))) AS seconds
+    FROM test t LEFT JOIN costly c ON c.task = t.task AND c.test = t.id GROUP BY 1, 2, 3
   )
-SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), coalesce(r.seconds, 0)
+SELECT s.project, f.suite, f.file, max(k.speed * f.seconds), max(k.speed * coalesce(r.seconds, 0))
 FROM file f JOIN suite s ON s.id = f.suite JOIN task k ON k.id = f.task
-LEFT JOIN rest r ON r.suite = f.suite AND r.file = f.file
+LEFT JOIN rest r ON r.suite = f.suite AND r.file = f.file AND r.task = f.task
 WHERE f.outcome != 'missing' GROUP BY 1, 2, 3
 """
 _SHARED = """
@@ -59,10 +59,16 @@ _UNENDED = """
 SELECT DISTINCT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite
 WHERE outcome IN ('missing', 'cancelled', 'interrupted', 'crashed')
 """
-_DESELECTED = "SELECT DISTINCT s.project, d.id FROM deselected d JOIN suite s ON s.id = d.suite"
+_DESELECTED = """
+SELECT s.project, d.id FROM deselected d JOIN suite s ON s.id = d.suite
+EXCEPT SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite  -- another gate may have run it
+"""
 _RED = """
 SELECT s.project, t.id FROM test t JOIN suite s ON s.id = t.suite WHERE outcome IN ('failed', 'error', 'crashed')
 UNION SELECT s.project, f.file FROM file f JOIN suite s ON s.id = f.suite WHERE f.outcome = 'failed'
+"""
+_UNSTABLE = """
+SELECT DISTINCT s.project, p.subject FROM problem p JOIN suite s ON s.id = p.suite WHERE p.code = 'ids-unstable'
 """
 _CORES = """
 SELECT k.suite, json_extract(a.environment, '$.coverage_core') AS core,
@@ -74,9 +80,9 @@ GROUP BY 1 HAVING count(DISTINCT core) = 1
 
 class Facts(NamedTuple):
     """What a run says, as rows: tests and files with the columns of their tables, shards' starts by project, jobs'
-    starts, tests' groups by project, memory of workers by project, tests that were left out and tests or files that
-    failed by project; by suite, the core of coverage.py's that measured it and those that it might have been; costly
-    fixtures by project."""
+    starts, tests' groups by project, memory of workers by project; by project, tests that were left out, tests or files
+    that failed, files whose tests differed between processes; by suite, the core of coverage.py's that measured it and
+    those that it might have been; costly fixtures by project."""
 
     tests: Sequence[tuple[object, ...]]
     files: Sequence[tuple[object, ...]] = ()
@@ -86,6 +92,7 @@ class Facts(NamedTuple):
     workers: Sequence[tuple[str, int]] = ()
     left_out: Sequence[tuple[object, ...]] = ()
     red: Sequence[tuple[object, ...]] = ()
+    unstable: Sequence[tuple[object, ...]] = ()
     cores: Sequence[tuple[str, str, str]] = ()
     shared: Sequence[tuple[str, str, float, str]] = ()
 
@@ -105,6 +112,7 @@ def facts_of(run: sqlite3.Connection, *, partial: bool) -> Facts:
         workers=run.execute(_WORKERS).fetchall(),
         left_out=[row for query in unended for row in run.execute(query)],
         red=run.execute(_RED).fetchall(),
+        unstable=run.execute(_UNSTABLE).fetchall(),
         cores=run.execute(_CORES).fetchall(),
         shared=list(_shared(run)),
     )

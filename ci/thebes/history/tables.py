@@ -35,7 +35,8 @@ def _project() -> sa.Column[Any]:
 
 
 def _name() -> sa.Column[Any]:
-    return sa.Column("name", sa.ForeignKey("name.id"), nullable=False)
+    """Indexed, or each name that goes would have the database look through whole tables."""
+    return sa.Column("name", sa.ForeignKey("name.id"), nullable=False, index=True)
 
 
 test = _of_run(
@@ -55,7 +56,7 @@ file = _of_run(
     sa.Column("suite", sa.String, nullable=False),
     _name(),
     sa.Column("seconds", sa.Float, nullable=False),  # import and collection, the longest of its shards
-    sa.Column("fixtures", sa.Float, nullable=False),  # module and session fixtures, all its tests together
+    sa.Column("fixtures", sa.Float, nullable=False),  # cheap fixtures that its tests share, the longest of its shards
 )
 start = _of_run(  # how long a shard took beside its tests and imports
     "start",
@@ -87,6 +88,11 @@ red = _of_run(  # tests that failed, and files that could not be collected
     _project(),
     _name(),
 )
+unstable = _of_run(  # files whose tests differed between processes
+    "unstable",
+    _project(),
+    _name(),
+)
 measured = _of_run(  # by which core of coverage.py's a suite was measured
     "measured",
     sa.Column("suite", sa.String, nullable=False),
@@ -100,4 +106,6 @@ shared = _of_run(  # costly fixtures that serve several tests
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("users", sa.String, nullable=False),  # JSON: file -> tests without it; null: all of the file
 )
-OF_RUN = (test, file, start, job, worker, grouped, left_out, red, measured, shared)
+OF_RUN = (test, file, start, job, worker, grouped, left_out, red, unstable, measured, shared)
+NAMING = tuple(table for table in OF_RUN if "name" in table.c)
+OF_NAMES = tuple(index for table in NAMING for index in table.indexes if "name" in index.columns)

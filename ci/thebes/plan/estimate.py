@@ -70,7 +70,6 @@ def estimate(
     runs: Sequence[Mapping[str, float]],
     *,
     files: Collection[str] | None = None,
-    renamed: Mapping[str, str] | None = None,
     speeds: Sequence[float] | None = None,
     left_out: Sequence[Collection[str]] = (),
 ) -> FileEstimates:
@@ -78,13 +77,10 @@ def estimate(
 
     A test is known if the newest run that has its file has the test, or left it out (`left_out`: for each run, what
     was not asked for or did not come to an end) and an older one timed it. `files` are the keys of the files that
-    exist (default: all that any run has), `renamed` maps old keys to new ones. `speeds` are those of the
-    machines that made the runs (2 is twice as fast as 1, whose seconds come back); without them each run is
-    scaled to the newest by the median ratio of the tests they share.
+    exist (default: all that any run has). `speeds` are those of the machines that made the runs (2 is twice as fast
+    as 1, whose seconds come back); without them each run is scaled to the newest by the median ratio of the tests they
+    share.
     """
-    if renamed:
-        runs = [_moved(run, renamed) for run in runs]
-        left_out = [_moved(dict.fromkeys(others, 0.0), renamed).keys() for others in left_out]
     factors = _factors(runs) if speeds is None else speeds
     newest_first = tuple(zip(runs, factors, strict=True))[::-1]
     names = _newest(_present(runs, left_out))
@@ -147,14 +143,6 @@ def _ratio(old: Mapping[str, float], new: Mapping[str, float]) -> float:
         if seconds > _MEASURABLE and new.get(name, 0.0) > _MEASURABLE
     ]
     return median(ratios) if len(ratios) >= _ENOUGH else 1.0
-
-
-def _moved(run: Mapping[str, float], renamed: Mapping[str, str]) -> dict[str, float]:
-    moved: dict[str, float] = {}
-    for name, seconds in run.items():
-        file, colons, test = name.partition("::")
-        moved[renamed.get(file, file) + colons + test] = seconds
-    return moved
 
 
 def _folders(file: str) -> list[str]:

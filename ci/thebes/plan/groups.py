@@ -5,7 +5,7 @@ are about tests: those that past runs know here, the others in the shards that h
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import fsum
 from pathlib import PurePosixPath
@@ -74,10 +74,13 @@ def _all(setups: Iterable[Setups]) -> Setups:
     return Setups(seconds, frozenset(seconds))
 
 
-def rules(files: Iterable[str], config: PlanConfig, groups: Mapping[str, str]) -> Rules:
+def rules(files: Iterable[str], config: PlanConfig, groups: Mapping[str, str], whole: Collection[str] = ()) -> Rules:
+    """`whole`: files that can't be cut, whatever is configured."""
     every = MODULE in config.together
-    whole = frozenset(file for file in files if every or any(matches(file, each) for each in config.whole))
-    return Rules(whole, CLASS not in config.together, groups)
+    kept = frozenset(
+        file for file in files if every or file in whole or any(matches(file, each) for each in config.whole)
+    )
+    return Rules(kept, CLASS not in config.together, groups)
 
 
 def without_groups(runs: Sequence[Mapping[str, float]]) -> tuple[tuple[Mapping[str, float], ...], dict[str, str]]:

@@ -49,10 +49,11 @@ class Past(Value, frozen=True, kw_only=True):
     fixtures its tests share take, once in each shard that has a piece of it; but for those that are costly and
     `shared`, by name. `start`: seconds that a shard takes
     beside these; `job_start`: that its job takes before. `groups`: by node id, what a test wants to share a shard
-    with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `renamed`: old file keys in
-    `runs` → the files' keys now. `left_out`: for each of `runs`, tests that it was not to run or that did not come to
+    with. `worker_memory`: the most that a worker was seen to use, in bytes; 0: unknown. `left_out`: for each of
+    `runs`, tests that it was not to run or that did not come to
     an end. `failed`: tests, and keys of files, that failed when they last ran. `empty`: files in which no test was
-    found. `cores`: by suite, the one of coverage.py's that is to measure it.
+    found. `unstable`: files whose tests differed between processes, so that they can't be cut. `cores`: by suite, the
+    one of coverage.py's that is to measure it. Files have the names that they have now.
     """
 
     runs: tuple[Mapping[str, float], ...] = ()
@@ -62,10 +63,10 @@ class Past(Value, frozen=True, kw_only=True):
     job_start: float | None = None
     groups: Mapping[str, str] = {}
     worker_memory: int = 0
-    renamed: Mapping[str, str] = {}
     left_out: tuple[Collection[str], ...] = ()
     failed: frozenset[str] = frozenset()
     empty: frozenset[str] = frozenset()
+    unstable: frozenset[str] = frozenset()
     cores: Mapping[str, str] = {}
 
 

@@ -1,7 +1,7 @@
 """The shards of one suite, with all that is known about them: what `assemble` makes tasks of. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from math import ceil, fsum
@@ -72,13 +72,15 @@ def packed(
     groups: Mapping[str, str] = _NONE,
     *,
     hedge: bool = False,
+    whole: Collection[str] = (),
 ) -> Packed:
     """The shards for `wish`: the fewest found that end in time, or else as early as the longest test permits.
 
     `hedge`: the past shows that times change, so files are cut finer than balance needs if that costs next to nothing.
+    `whole`: files that can't be cut.
     """
     bundles = bundle(loads, config)
-    tied = rules((load.file for load in loads), config, groups)
+    tied = rules((load.file for load in loads), config, groups, whole)
     packing = partial(_hedged if hedge else _pack, loads, bundles, tied, wish)
     if wish.shards or not wish.target:
         return packing(wish.shards or len(wish.speeds) or 1)

@@ -51,7 +51,9 @@ class Part:
         if rest := sorted(set(files) - set(alone)):
             groups = {**self.input.groups, **self.selection.groups}
             hedge = len(self.input.runs) > 1
-            self.packs[gate] = packed(self._loads(rest), wish, self.config.plan, groups, hedge=hedge)
+            self.packs[gate] = packed(
+                self._loads(rest), wish, self.config.plan, groups, hedge=hedge, whole=self.input.unstable
+            )
         if alone:
             self.alone[gate] = packed(self._loads(alone), Wish(shards=1, start=self.input.start))
 
@@ -63,7 +65,7 @@ class Part:
 
     def _loads(self, files: Sequence[str]) -> list[Load]:
         """What each file is expected to take, and what it costs once more in every further shard."""
-        measured = {self.input.renamed.get(file, file): took for file, took in self.input.overheads.items()}
+        measured = self.input.overheads
         usual = sorted(measured.values())[len(measured) // 2] if measured else DEFAULT_OVERHEAD
         overheads = {file: measured.get(file, usual) for file in files}
         return loads_of(self.selection.estimates(files), files, overheads, self.setups)
@@ -257,8 +259,7 @@ def _setups(project: ProjectInput) -> dict[str, Setups]:
     common: dict[str, set[str]] = {}
     single: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, fixture in sorted(project.shared.items()):
-        for old, tests in fixture.users.items():
-            file = project.renamed.get(old, old)
+        for file, tests in fixture.users.items():
             seconds.setdefault(file, {})[name] = fixture.seconds
             if tests is None:
                 common.setdefault(file, set()).add(name)

@@ -80,12 +80,9 @@ def of_speeds(wanted: Collection[str], speeds: Speeds, files: Iterable[str]) -> 
     return {test.partition("::")[0] for test in known}.intersection(files)
 
 
-def of_failed(failed: Iterable[str], files: Collection[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
+def of_failed(failed: Iterable[str], files: Collection[str]) -> tuple[str, ...]:
     """Tests and files that failed, where the files still exist."""
-    moved = (
-        (renamed.get(file, file), colons, test) for file, colons, test in (each.partition("::") for each in failed)
-    )
-    return tuple(sorted(file + colons + test for file, colons, test in moved if file in files))
+    return tuple(sorted(one for one in failed if one.partition("::")[0] in files))
 
 
 def still_failing(runs: Iterable[tuple[Collection[str], Collection[str], Collection[str]]]) -> frozenset[str]:
@@ -112,9 +109,9 @@ class Selection:
         files = {_in_repository(project.path, file.path): file.key for file in project.discovery.files}
         # A gate that only a marker tells apart may have files that the plain run's arguments leave out.
         keys = {*files.values(), *(file.key for found in project.marked.values() for file in found.files)}
-        self._empty = frozenset(project.renamed.get(file, file) for file in project.empty)
-        self.known = estimate(runs, files=keys, renamed=project.renamed, left_out=project.left_out)
-        self.only = of_failed(project.failed, keys, project.renamed) if choice.failed else None
+        self._empty = project.empty
+        self.known = estimate(runs, files=keys, left_out=project.left_out)
+        self.only = of_failed(project.failed, keys) if choice.failed else None
         self.files = self._meant(choice, files) if choice.narrowing else None
 
     def _meant(self, choice: Choice, files: Mapping[str, str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ import click
 
 from thebes.cli import options as common
 from thebes.cli.judge import VERDICT
-from thebes.cli.past import cached, open_history, stamp
+from thebes.cli.past import cached, remember
 from thebes.cli.publish import publish_all
 from thebes.cli.task import EXITS
 from thebes.cli.text import say
@@ -76,8 +76,7 @@ def decide(
     db = open_run(out)
     try:
         if feed:
-            with open_history(workspace, cached(workspace, history_url, variables())) as history:
-                history.feed(db, stamp(workspace, verdict.verdict))
+            remember(workspace, db, verdict.verdict, cached(workspace, history_url, variables()))
         _publish(db, verdict, out)
     finally:
         db.close()
