@@ -11,12 +11,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Command
 from fake_github import Fault, FakeGitHub
-from thebes_runner import cli, firewall, reset, settings
-from thebes_runner.errors import HostError
+from thebes_runner import cli, firewall, maintain, notes, reset, settings
+from thebes_runner.errors import GitHubError, HostError
 from thebes_runner.settings import GitHub, Instance, Runner
 from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
 
@@ -68,7 +69,64 @@ def test_a_full_disk_does_not_keep_the_cleaning_that_makes_room(
     assert wiped == ["a"]
     settings.STATE_DIR.unlink()
     supervisor.note("cleaning")  # nothing is new but that it can be written
-    assert json.loads(supervisor.state_file.read_text())["phase"] == "cleaning"
+    assert json.loads(supervisor.instance.state_file.read_text())["phase"] == "cleaning"
+
+
+def test_a_full_disk_does_not_make_the_live_registration_another(
+    make: Callable[..., Supervisor], fake: FakeGitHub, calls: Callable[[], list[str]], instance: Instance
+) -> None:
+    """The supervisor starts anew, and what is on disk is of the last runner. A job has just come to this one."""
+    make().note("ended", runner_id=4711, runner_name="h-a-4711")
+    busy = make_busy(fake)
+    settings.STATE_DIR.rename(settings.STATE_DIR.with_name("full"))
+    settings.STATE_DIR.touch()
+    make().note("idle", runner_id=busy, runner_name="h-a-1")
+    settings.STATE_DIR.unlink()
+    settings.STATE_DIR.with_name("full").rename(settings.STATE_DIR)
+    supervisor = make()
+    assert maintain.own_ids(supervisor.settings) == {busy}  # nor does the reaper take it for another's
+    supervisor.stop_idle_listener()
+    assert (calls(), busy in fake.runners) == ([], True)
+
+
+def test_a_registration_that_is_not_known_ends_no_listener(
+    make: Callable[..., Supervisor], fake: FakeGitHub, calls: Callable[[], list[str]], instance: Instance
+) -> None:
+    """What is on disk may be an old one's."""
+    make().note("idle", runner_id=4711, runner_name="h-a-4711")
+    instance.live_state_file.write_text("{")
+    supervisor = make()
+    supervisor.stop_idle_listener()
+    supervisor.check_registration()
+    assert (calls(), fake.requests) == ([], [])
+
+
+def test_nothing_is_registered_that_cannot_be_noted(
+    make: Callable[..., Supervisor], fake: FakeGitHub
+) -> None:
+    settings.RUN_DIR.touch()  # no folder can be made there
+    with pytest.raises(OSError, match="run"):
+        make(name_prefix="h-").register()
+    assert fake.runners == {}
+
+
+def test_a_registration_whose_answer_was_lost_is_found_by_its_name(
+    make: Callable[..., Supervisor], fake: FakeGitHub, wiped: list[str], monkeypatch: pytest.MonkeyPatch,
+    calls: Callable[[], list[str]],
+) -> None:  # fmt: skip
+    supervisor = make(name_prefix="h-")
+    mint = supervisor.client.mint
+
+    def lost(*arguments: Any) -> None:
+        mint(*arguments)
+        raise GitHubError("got no answer")
+
+    monkeypatch.setattr(supervisor.client, "mint", lost)
+    with pytest.raises(GitHubError):
+        supervisor.register()
+    assert len(fake.runners) == 1
+    make().prepare()
+    assert fake.runners == {}
 
 
 @pytest.fixture
@@ -94,7 +152,7 @@ def test_an_error_of_the_system_is_waited_out(
 
     monkeypatch.setattr(supervisor, "cycle", cycle)
     supervisor.run()
-    state = json.loads(supervisor.state_file.read_text())
+    state = json.loads(instance.state_file.read_text())
     assert state["phase"] == "drained"
     assert "No space left" in state["last_error"]
     assert wiped == ["a"]

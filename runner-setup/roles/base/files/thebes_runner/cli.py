@@ -16,6 +16,7 @@ from thebes_runner import (
     github,
     health,
     maintain,
+    notes,
     settings,
     supervise,
     system,
@@ -90,7 +91,7 @@ def online_command(arguments: argparse.Namespace) -> int:
     else:
         runner = settings.runner()
         client = github.Client(runner.github)
-        states = (system.read_state(instance.state_file) for instance in runner.instances)
+        states = (notes.read(instance) for instance in runner.instances)
         names = [str(state.get("runner_name")) for state in states]
     status = {r.name: r.status for r in client.registrations("")}
     for name in names:
@@ -146,7 +147,7 @@ def deregister_command(arguments: argparse.Namespace) -> int:
 def wants_config_command(arguments: argparse.Namespace) -> int:
     """For a controller: whether this instance waits for a one-time configuration."""
     instance = settings.runner().instance(arguments.instance)
-    state = system.read_state(instance.state_file)
+    state = notes.read(instance)
     has_one = instance.prepared_file.exists() or state.get("phase") in ("idle", "job")
     sys.stdout.write("no\n" if has_one else "yes\n")
     return 0

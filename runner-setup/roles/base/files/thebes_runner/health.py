@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from thebes_runner import docker, processes, settings, system, watchdog
+from thebes_runner import docker, notes, processes, settings, system, watchdog
 from thebes_runner.settings import Instance, Runner
 
 PHASES = (
@@ -46,7 +46,7 @@ def watchdog_ends(instance: Instance) -> int:
 
 
 def examine(runner: Runner, instance: Instance) -> Health:
-    state = system.read_state(instance.state_file)
+    state = notes.read(instance)
     job = watchdog.read_job(instance)
     outdated = system.read_state(settings.STATE_DIR / "version.json").get("outdated_since")
     active = system.unit_active(instance.supervisor_unit)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from thebes_runner import docker, github, reset, settings, system
+from thebes_runner import docker, github, notes, reset, settings, system
 from thebes_runner.errors import RunnerKitError
 from thebes_runner.github import Registration
 from thebes_runner.settings import Instance, Maintenance, Runner
@@ -45,7 +45,7 @@ def dead(
 
 
 def own_ids(runner: Runner) -> set[int]:
-    states = (system.read_state(i.state_dir / "state.json") for i in runner.instances)
+    states = (notes.read(i) for i in runner.instances)
     return {int(state["runner_id"]) for state in states if state.get("runner_id") is not None}
 
 

@@ -104,8 +104,13 @@ class Instance:
 
     @property
     def state_file(self) -> Path:
-        """The supervisor's; read by health, metrics and drain."""
+        """The supervisor's, for the time after a restart of the host; see notes.py."""
         return self.state_dir / "state.json"
+
+    @property
+    def live_state_file(self) -> Path:
+        """The same in memory; read by health, metrics and drain."""
+        return self.run_dir / "state.json"
 
     @property
     def prepared_file(self) -> Path:

@@ -17,7 +17,7 @@ import sys
 import time
 from types import FrameType
 
-from thebes_runner import firewall, github, processes, reset, system
+from thebes_runner import firewall, github, notes, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
@@ -78,9 +78,8 @@ class Supervisor:
         self.client = github.Client(settings.github)
         self.stopping = False  # we ended the listener ourselves
         self.silent = 0  # checks in a row that found it offline
-        self.state_file = instance.state_file
-        self.state = system.read_state(self.state_file)
-        self.saved = True
+        self.state = notes.read(instance)
+        self.saved = instance.live_state_file.exists()
 
     # --- state: read by health, metrics and drain --------------------------------------------
 
@@ -93,13 +92,20 @@ class Supervisor:
             self.state["since"] = time.time()
         self.state.update(values, phase=phase)
         try:
-            system.write_atomic(self.state_file, json.dumps(self.state))
+            notes.write(self.instance, self.state)
         except OSError as error:
             if self.saved:  # said once, tried again at the next note
-                LOG.warning("%s: %s is out of date: %s", self.instance.name, self.state_file, error)
+                LOG.warning("%s: the noted state is out of date: %s", self.instance.name, error)
             self.saved = False
         else:
             self.saved = True
+
+    def note_registration(self, **values: object) -> None:
+        """Before it is made, or it is not made at all (OSError): an old one taken for the live one would be
+        "gone", which ends the listener, with a job that has just come to it."""
+        self.state.update(values)
+        notes.write_live(self.instance, self.state)
+        self.note("registering", **values)
 
     def add(self, counter: str) -> None:
         self.state[counter] = int(self.state.get(counter, 0)) + 1
@@ -170,8 +176,9 @@ class Supervisor:
             self.refuse_public()
             name = runner_name(self.settings.name_prefix, self.instance.name)
             group = self.client.group_id()
+            self.note_registration(runner_id=None, runner_name=name)
             runner_id, blob = self.client.mint(name, self.settings.labels, group)
-            self.note("registering", runner_id=runner_id, runner_name=name)
+            self.note_registration(runner_id=runner_id)
             values["ACTIONS_RUNNER_INPUT_JITCONFIG"] = blob
         elif not (self.instance.runner_dir / ".runner").exists():
             self.refuse_public()
@@ -182,13 +189,13 @@ class Supervisor:
     def use_prepared(self, prepared: os.PathLike[str]) -> dict[str, str]:
         with open(prepared, encoding="utf-8") as file:
             value = json.load(file)
+        self.note_registration(runner_id=value["runner_id"], runner_name=value["name"])
         os.unlink(prepared)
-        self.note("registering", runner_id=value["runner_id"], runner_name=value["name"])
         return {"ACTIONS_RUNNER_INPUT_JITCONFIG": value["jit_config"]}
 
     def persistent_registration(self) -> dict[str, str]:
         name = f"{self.settings.name_prefix}{self.instance.name}"
-        self.note("registering", runner_id=None, runner_name=name)
+        self.note_registration(runner_id=None, runner_name=name)
         target = self.settings.github
         kind = "enterprises/" if target.scope == "enterprise" else ""
         values = {
@@ -255,6 +262,8 @@ class Supervisor:
         if self.settings.github.auth == "none":
             return
         try:
+            if not self.registration_known():
+                return
             runner_id = self.state.get("runner_id") or self.find_id()
             status = self.client.status(int(runner_id)) if runner_id else None
         except RunnerKitError as error:
@@ -264,15 +273,21 @@ class Supervisor:
         if status is None:
             LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
             self.forget_registration()
-            self.state["runner_id"] = None
+            self.state.update(runner_id=None, runner_name=None)
             self.add("registrations_lost")
             self.stop_listener()
         elif self.silent >= SILENT_CHECKS:
             LOG.warning("%s: GitHub has not heard of the listener for long: ending it", self.instance.name)
             self.stop_idle_listener()
 
+    def registration_known(self) -> bool:
+        known = bool(self.state.get("runner_id") or self.state.get("runner_name"))
+        if not known:
+            LOG.warning("%s: not known under which name it listens: left alone", self.instance.name)
+        return known
+
     def find_id(self) -> int | None:
-        """A persistent runner's id is known to GitHub only; look it up by its name."""
+        """Of a persistent runner, or when GitHub's answer was lost, the name alone is known."""
         name = str(self.state.get("runner_name") or "")
         if not name:
             return None  # never registered
@@ -301,7 +316,7 @@ class Supervisor:
     def stop_idle_listener(self) -> None:
         """Only GitHub knows whether a job is on its way: it refuses to delete a busy runner."""
         try:
-            if self.deregister():
+            if self.registration_known() and self.deregister():
                 self.stop_listener()
         except RunnerKitError as error:
             LOG.warning("%s: can't deregister yet: %s", self.instance.name, error)
@@ -316,17 +331,14 @@ class Supervisor:
         # that was used, or that stayed offline for a day. Its id is kept for `remove` to tell.
         if self.settings.github.auth == "none":
             return True
-        runner_id = self.state.get("runner_id")
+        if not self.settings.ephemeral and not self.draining():
+            return True
+        runner_id = self.state.get("runner_id") or self.find_id()
+        if runner_id is not None and not self.client.delete(int(runner_id)):
+            return False
         if not self.settings.ephemeral:
-            if not self.draining():
-                return True
-            runner_id = runner_id or self.find_id()
-        if runner_id is not None:
-            if not self.client.delete(int(runner_id)):
-                return False
-            if not self.settings.ephemeral:
-                self.forget_registration()
-        self.state["runner_id"] = None
+            self.forget_registration()
+        self.state.update(runner_id=None, runner_name=None)
         return True
 
     def forget_registration(self) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from thebes_runner import docker, processes, system
+from thebes_runner import docker, notes, processes, system
 from thebes_runner.errors import HostError, RunnerKitError
 from thebes_runner.processes import Process
 from thebes_runner.settings import Instance, Runner, Watchdog
@@ -220,7 +220,7 @@ class Watch:
         short = self.shortage(jobs)
         if short is None:
             return
-        state = system.read_state(self.ended.instance.state_file) if self.ended else {}
+        state = notes.read(self.ended.instance) if self.ended else {}
         now = time.time()
         measure = functools.partial(usage, short.reason, everything)
         found = choose(short.jobs, measure, self.ended, state, now)
