@@ -18,6 +18,7 @@ from conftest import Command
 from fake_github import Fault, FakeGitHub
 from thebes_runner import cli, firewall, maintain, notes, reset, settings
 from thebes_runner.errors import GitHubError, HostError
+from thebes_runner.github import Registration
 from thebes_runner.settings import GitHub, Instance, Runner
 from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
 
@@ -210,7 +211,7 @@ def test_folders_in_the_place_of_files_are_cleaned_between_jobs(
     supervisor = make(ephemeral=False)
     supervisor.clean_between_jobs()
     assert sorted(p.name for p in instance.runner_dir.iterdir()) == [".credentials", ".runner"]
-    supervisor.forget_registration()
+    supervisor.registered.forget()
     assert list(instance.runner_dir.iterdir()) == []
 
 
@@ -241,7 +242,8 @@ def test_a_listener_that_github_does_not_hear_is_ended(
     assert (calls(), supervisor.stopping) == ([], False)
     if busy:
         fake.faults = [Fault(rf"/actions/runners/{runner.id}", status=422)]
-        monkeypatch.setattr(supervisor.client, "status", lambda _: "offline")
+        offline = Registration(id=runner.id, name=runner.name, status="offline", busy=True)
+        monkeypatch.setattr(supervisor.client, "find", lambda _: offline)
     supervisor.check_registration()
     assert calls() == ([] if busy else ["systemctl stop thebes-job@a.service"])
     assert (runner.id in fake.runners) is busy
@@ -363,10 +365,10 @@ def test_a_persistent_runner_that_never_registered_has_nothing_to_leave(
     assert supervisor.end("drained") is None
 
 
-def deregister(github: GitHub, key: Path, runner_id: int) -> subprocess.CompletedProcess[str]:
+def deregister(github: GitHub, key: Path, runner_id: int, *options: str) -> subprocess.CompletedProcess[str]:
     program = Path(settings.__file__).parents[1] / "thebes-runner"
     return subprocess.run(
-        [program, "deregister", str(runner_id)], capture_output=True, text=True, check=False,
+        [program, "deregister", str(runner_id), *options], capture_output=True, text=True, check=False,
         input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
     )  # fmt: skip
 

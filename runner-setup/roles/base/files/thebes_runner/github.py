@@ -43,6 +43,12 @@ class Registration:
     busy: bool
 
 
+def registration(value: Any) -> Registration:
+    return Registration(
+        id=int(value["id"]), name=str(value["name"]), status=str(value["status"]), busy=bool(value["busy"])
+    )
+
+
 def api_root(url: str) -> str:
     """The REST root of a server: github.com, *.ghe.com, or an Enterprise Server under /api/v3."""
     parts = urllib.parse.urlsplit(url)
@@ -241,19 +247,21 @@ class Client:
         """All runners whose name starts with `prefix`, over as many pages as there are."""
         for value in self._pages(f"{scope_path(self.github)}/actions/runners", "runners"):
             if str(value["name"]).startswith(prefix):
-                yield Registration(
-                    id=value["id"], name=value["name"], status=value["status"], busy=value["busy"]
-                )
+                yield registration(value)
 
-    def status(self, runner_id: int) -> str | None:
-        """`online` or `offline`; None for a registration that is gone."""
+    def check_access(self) -> None:
+        """GitHubError when these credentials may not look at the target's runners."""
+        self.request("GET", f"{scope_path(self.github)}/actions/runners?per_page=1")
+
+    def find(self, runner_id: int) -> Registration | None:
+        """None for a registration that is gone."""
         try:
             answer = self.request("GET", f"{scope_path(self.github)}/actions/runners/{runner_id}")
         except GitHubError as error:
             if error.status == 404:
                 return None
             raise
-        return str(answer["status"])
+        return registration(answer)
 
     def delete(self, runner_id: int) -> bool:
         """Remove a registration; False when GitHub keeps it because a job runs on it (422)."""

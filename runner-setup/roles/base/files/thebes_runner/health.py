@@ -67,7 +67,7 @@ def examine(runner: Runner, instance: Instance) -> Health:
         docker=docker_ready(runner, instance),
         memory_mib=watchdog.memory_used(instance, processes.every()),
         disk_free_mib=system.disk_free_mib(Path(instance.directory)),
-        version=runner.version,
+        version=str(state.get("version") or runner.version),
         outdated_days=(now - float(outdated)) / 86_400 if outdated else 0.0,
         last_error=str(state.get("last_error", "")) if phase == "waiting" else "",
     )
@@ -106,7 +106,7 @@ def prometheus(values: Iterable[Health]) -> str:
     metric("docker_up", "gauge", "1 when the runner's Docker daemon answers.", each("docker"))
     metric("memory_mebibytes", "gauge", "Resident memory of all processes of the runner.", each("memory_mib"))
     metric("disk_free_mebibytes", "gauge", "Free disk where the runner works.", each("disk_free_mib"))
-    metric("version_info", "gauge", "The installed release of the runner.", [
+    metric("version_info", "gauge", "The release that the runner runs.", [
         (f'instance_name="{h.instance}",version="{h.version}"', 1.0) for h in values
     ])  # fmt: skip
     metric(

@@ -19,6 +19,7 @@ from types import FrameType
 
 from thebes_runner import firewall, github, notes, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
+from thebes_runner.registered import Registered, handed_over, refused, terms
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
 
@@ -28,6 +29,7 @@ STOP_SECONDS = 30.0
 # Checks in a row that find a listener offline before it is ended: it may hang, or a job stopped it before the
 # watchdog saw that there was one. GitHub itself would wait for a day.
 SILENT_CHECKS = 5
+BY_HAND = "delete it there under Settings, Actions, Runners"
 # Exit codes of Runner.Listener (its Constants.cs).
 MEANING = {
     0: "ended",
@@ -75,10 +77,12 @@ class Supervisor:
     def __init__(self, settings: Runner, instance: Instance) -> None:
         self.settings = settings
         self.instance = instance
-        self.client = github.Client(settings.github)
-        self.stopping = False  # we ended the listener ourselves
-        self.silent = 0  # checks in a row that found it offline
         self.state = notes.read(instance)
+        self.registered = Registered(settings, instance, self.state)
+        self.client = self.registered.client
+        self.stopping = False  # we ended the listener ourselves
+        self.stale = False  # the listener is to begin anew as soon as it is idle
+        self.silent = 0  # checks in a row that found it offline
         self.saved = instance.live_state_file.exists()
 
     # --- state: read by health, metrics and drain --------------------------------------------
@@ -142,12 +146,13 @@ class Supervisor:
             raise HostError(str(outcome))
 
     def adopt(self) -> None:
-        """After a crash or reload the listener may still be there. Idle: end it, as its settings
-        may be old. Busy: wait for the job."""
+        """After a crash or reload the listener may still be there. Idle: end it, as its settings and its
+        release may be old. Busy: wait for the job."""
         if not system.unit_active(self.instance.job_unit):
             return
         LOG.info("%s: a listener still runs, adopted", self.instance.name)
-        if not self.job_started() and self.settings.ephemeral:
+        self.stale = True
+        if not self.job_started():
             self.stop_idle_listener()
         self.watch()
         self.finish()
@@ -155,7 +160,11 @@ class Supervisor:
     def prepare(self) -> None:
         self.note("cleaning")
         reset.reset(self.settings, self.instance)
-        self.deregister()
+        try:
+            self.deregister()
+        except RunnerKitError as error:
+            if not self.give_up(error):
+                raise
         firewall.ensure(self.settings)
         free = system.disk_free_mib(self.instance.directory)
         if free < self.settings.disk_min_mib:
@@ -176,11 +185,14 @@ class Supervisor:
             self.refuse_public()
             name = runner_name(self.settings.name_prefix, self.instance.name)
             group = self.client.group_id()
-            self.note_registration(runner_id=None, runner_name=name)
+            self.note_registration(runner_id=None, runner_name=name, terms=terms(self.settings))
             runner_id, blob = self.client.mint(name, self.settings.labels, group)
             self.note_registration(runner_id=runner_id)
             values["ACTIONS_RUNNER_INPUT_JITCONFIG"] = blob
-        elif not (self.instance.runner_dir / ".runner").exists():
+        elif (self.instance.runner_dir / ".runner").exists():
+            name = self.registered.name or self.lasting_name
+            self.note_registration(runner_name=name, terms=self.registered.terms)
+        else:
             self.refuse_public()
             values = self.persistent_registration()
         text = "".join(f"{key}={value}\n" for key, value in values.items())
@@ -189,13 +201,18 @@ class Supervisor:
     def use_prepared(self, prepared: os.PathLike[str]) -> dict[str, str]:
         with open(prepared, encoding="utf-8") as file:
             value = json.load(file)
-        self.note_registration(runner_id=value["runner_id"], runner_name=value["name"])
+        made = handed_over(self.settings, value)
+        self.note_registration(runner_id=value["runner_id"], runner_name=value["name"], terms=made)
         os.unlink(prepared)
         return {"ACTIONS_RUNNER_INPUT_JITCONFIG": value["jit_config"]}
 
+    @property
+    def lasting_name(self) -> str:
+        return f"{self.settings.name_prefix}{self.instance.name}"
+
     def persistent_registration(self) -> dict[str, str]:
-        name = f"{self.settings.name_prefix}{self.instance.name}"
-        self.note_registration(runner_id=None, runner_name=name)
+        name = self.lasting_name
+        self.note_registration(runner_id=None, runner_name=name, terms=terms(self.settings))
         target = self.settings.github
         kind = "enterprises/" if target.scope == "enterprise" else ""
         values = {
@@ -217,7 +234,9 @@ class Supervisor:
 
     def listen(self) -> None:
         self.stopping = False
+        self.stale = self.registered.outdated  # GitHub would not let the old one go
         self.silent = 0
+        self.state["version"] = self.settings.version
         # The watchdog may have noted the last listener's job while that ended.
         self.instance.job_file.unlink(missing_ok=True)
         system.run("systemctl", "start", self.instance.job_unit)
@@ -226,8 +245,9 @@ class Supervisor:
         self.watch()
 
     def watch(self) -> None:
-        """Until the listener ends; meanwhile drain when asked, and notice a lost registration."""
+        """Until the listener ends; meanwhile end it when asked, and notice a lost registration."""
         next_check = time.monotonic() + self.settings.registration_check_seconds
+        asked = False  # GitHub, since the last job, whether the listener may be ended
         with processes.handle(system.main_pid(self.instance.job_unit)) as handle:
             while not ended(handle, POLL_SECONDS):
                 busy = self.job_started()
@@ -238,8 +258,9 @@ class Supervisor:
                     next_check = time.monotonic() + self.settings.registration_check_seconds
                     self.check_firewall(busy)
                 if busy:
-                    continue
-                if self.draining() and not self.stopping:
+                    asked = False
+                elif (self.stale or self.draining()) and not self.stopping and (due or not asked):
+                    asked = True
                     self.stop_idle_listener()
                 elif due:
                     self.check_registration()
@@ -259,42 +280,27 @@ class Supervisor:
 
     def check_registration(self) -> None:
         """End an idle listener that GitHub no longer knows, or has long not heard of. Doubt is no reason."""
-        if self.settings.github.auth == "none":
+        if self.settings.github.auth == "none" or not self.registration_known():
             return
         try:
-            if not self.registration_known():
-                return
-            runner_id = self.state.get("runner_id") or self.find_id()
-            status = self.client.status(int(runner_id)) if runner_id else None
-        except RunnerKitError as error:
+            found = self.registered.find()
+        except (RunnerKitError, OSError) as error:
             LOG.warning("%s: can't check the registration: %s", self.instance.name, error)
             return
-        self.silent = self.silent + 1 if status == "offline" else 0
-        if status is None:
+        if found is None:
             LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
-            self.forget_registration()
-            self.state.update(runner_id=None, runner_name=None)
+            self.registered.forget()
             self.add("registrations_lost")
             self.stop_listener()
-        elif self.silent >= SILENT_CHECKS:
-            LOG.warning("%s: GitHub has not heard of the listener for long: ending it", self.instance.name)
-            self.stop_idle_listener()
+            return
+        self.silent = self.silent + 1 if found.status == "offline" else 0
+        if self.silent >= SILENT_CHECKS and self.stop_idle_listener():
+            LOG.warning("%s: GitHub has not heard of the listener for long: ended it", self.instance.name)
 
     def registration_known(self) -> bool:
-        known = bool(self.state.get("runner_id") or self.state.get("runner_name"))
-        if not known:
+        if not self.registered.known:
             LOG.warning("%s: not known under which name it listens: left alone", self.instance.name)
-        return known
-
-    def find_id(self) -> int | None:
-        """Of a persistent runner, or when GitHub's answer was lost, the name alone is known."""
-        name = str(self.state.get("runner_name") or "")
-        if not name:
-            return None  # never registered
-        found = [r.id for r in self.client.registrations(name) if r.name == name]
-        if found:
-            self.state["runner_id"] = found[0]
-        return found[0] if found else None
+        return self.registered.known
 
     def clean_between_jobs(self) -> None:
         """Persistent mode: the job-completed hook asks root to remove what the user may not."""
@@ -313,36 +319,59 @@ class Supervisor:
     def draining(self) -> bool:
         return self.instance.drain_file.exists()
 
-    def stop_idle_listener(self) -> None:
-        """Only GitHub knows whether a job is on its way: it refuses to delete a busy runner."""
+    def stop_idle_listener(self) -> bool:
+        """Whether it was ended; not if a job may have come to it, or if that can't be known."""
+        if not self.registration_known():
+            return False
         try:
-            if self.registration_known() and self.deregister():
-                self.stop_listener()
-        except RunnerKitError as error:
-            LOG.warning("%s: can't deregister yet: %s", self.instance.name, error)
+            if not self.let_go():
+                LOG.info("%s: a job has come to the listener: it goes on", self.instance.name)
+                return False
+        except (RunnerKitError, OSError) as error:
+            if self.worker_runs() or not self.give_up(error):
+                LOG.warning("%s: can't end the listener yet: %s", self.instance.name, error)
+                return False
+        self.stop_listener()
+        return True
+
+    def let_go(self) -> bool:
+        """Only GitHub knows whether a job is on its way: it refuses to delete a busy runner."""
+        if self.settings.github.auth == "none":
+            return not self.worker_runs()  # the best that can be known here
+        if self.keeps_registration():
+            found = self.registered.find()
+            return found is None or not found.busy
+        return self.deregister()
+
+    def worker_runs(self) -> bool:
+        """Also one that the watchdog has not noted yet."""
+        own = processes.owned_by([range(self.instance.uid, self.instance.uid + 1)], processes.every())
+        return processes.oldest_worker(own) is not None
+
+    def give_up(self, error: Exception) -> bool:
+        """A registration at a place that the settings have left, where these credentials will never do."""
+        if not (self.registered.moved and isinstance(error, RunnerKitError) and refused(error)):
+            return False
+        LOG.warning("%s: %s; %s", self.instance.name, self.registered.left(error), BY_HAND)
+        self.registered.forget()
+        self.note(str(self.state.get("phase")), terms=None)  # told once
+        return True
 
     def stop_listener(self) -> None:
         self.stopping = True
         system.run("systemctl", "stop", self.instance.job_unit, timeout=STOP_SECONDS * 2)
 
+    def keeps_registration(self) -> bool:
+        """A persistent runner's stays from listener to listener, until it is drained or to be made anew."""
+        return not (self.settings.ephemeral or self.draining() or self.registered.outdated)
+
     def deregister(self) -> bool:
-        """Delete the one-time registration; False when GitHub says that a job runs on it."""
+        """Delete a registration that is not to stay; False when GitHub says that a job runs on it."""
         # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
         # that was used, or that stayed offline for a day. Its id is kept for `remove` to tell.
-        if self.settings.github.auth == "none":
+        if self.settings.github.auth == "none" or self.keeps_registration():
             return True
-        if not self.settings.ephemeral and not self.draining():
-            return True
-        runner_id = self.state.get("runner_id") or self.find_id()
-        if runner_id is not None and not self.client.delete(int(runner_id)):
-            return False
-        if not self.settings.ephemeral:
-            self.forget_registration()
-        self.state.update(runner_id=None, runner_name=None)
-        return True
-
-    def forget_registration(self) -> None:
-        reset.delete(*(self.instance.runner_dir / name for name in reset.PERSISTENT_FILES))
+        return self.registered.delete()
 
     def finish(self) -> tuple[Outcome, bool]:
         """How the listener ended, and whether it had a job."""
@@ -360,30 +389,30 @@ class Supervisor:
         return outcome, had_job
 
     def retire(self, phase: str) -> None:
-        if reason := self.end(phase):
-            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, reason)
+        if left := self.end(phase):
+            LOG.warning("%s: %s", self.instance.name, left)
 
     def end(self, phase: str) -> str | None:
-        """End, deregister and wipe; why the registration is still at GitHub, or None."""
+        """End, deregister and wipe; which registration is still at GitHub and why, or None."""
         self.stop_listener()
-        reason = None
+        left = None
         try:
             if not self.deregister():
-                reason = "GitHub says that a job runs on it"
+                left = self.registered.left("GitHub says that a job runs on it")
         except (RunnerKitError, OSError) as error:  # OSError: a key or token that can't be read
-            reason = str(error)
+            left = self.registered.left(error)
+            self.give_up(error)
         reset.reset(self.settings, self.instance)
         self.note(phase)
-        return reason
+        return left
 
     def known_registrations(self) -> list[dict[str, object]]:
         """Those that GitHub may still have: the last one, and one that was handed over but not yet used."""
-        prepared = system.read_state(self.instance.prepared_file)
-        found = [
-            {"runner_id": self.state.get("runner_id"), "name": self.state.get("runner_name")},
-            {"runner_id": prepared.get("runner_id"), "name": prepared.get("name")},
-        ]
-        return [value for value in found if value["runner_id"] is not None]
+        value = system.read_state(self.instance.prepared_file)
+        made = handed_over(self.settings, value)
+        state = {"runner_id": value.get("runner_id"), "runner_name": value.get("name"), "terms": made}
+        prepared = Registered(self.settings, self.instance, state)
+        return [r.noted() for r in (self.registered, prepared) if r.state.get("runner_id") is not None]
 
     def wait_after(self, error: RunnerKitError | OSError, failures: int) -> None:
         asked = error.retry_after if isinstance(error, GitHubError) else None
