@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -176,15 +177,22 @@ def test_a_table_that_is_there_costs_one_call(
     assert calls() == ["list table inet thebes_runner"]
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_a_flush_while_a_listener_runs_is_noticed(
-    make: Callable[..., Supervisor], calls: Callable[[], list[str]], command: Command
-) -> None:
-    make().check_firewall(busy=False)
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], command: Command, fake: FakeGitHub,
+    busy: bool,
+) -> None:  # fmt: skip
+    """Without the rules no listener waits for a job; one that has just got its job, as GitHub says, goes on."""
+    supervisor = make()
+    supervisor.check_firewall(busy=False)
     assert calls() == ["nft list table inet thebes_runner", "nft -f -"]
     command("nft", "echo Operation not permitted >&2; exit 1")
-    make().check_firewall(busy=True)  # the job goes on
-    with pytest.raises(HostError, match="not permitted"):
-        make().check_firewall(busy=False)
+    runner_id = make_busy(fake) if busy else fake.add("orgs/acme", "h-a-1", [], 1, True).id
+    supervisor.note("idle", runner_id=runner_id, runner_name="h-a-1")
+    supervisor.check_firewall(busy=True)
+    with contextlib.nullcontext() if busy else pytest.raises(HostError, match="not permitted"):
+        supervisor.check_firewall(busy=False)
+    assert calls()[2:] == ([] if busy else ["systemctl stop thebes-job@a.service"])
 
 
 @pytest.mark.parametrize(

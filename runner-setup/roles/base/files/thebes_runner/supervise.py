@@ -266,13 +266,14 @@ class Supervisor:
                     self.check_registration()
 
     def check_firewall(self, busy: bool) -> None:
-        """A flush of the host's rules takes ours along. Without them no job may come; one that runs stays."""
+        """A flush of the host's rules takes ours along. Without them no job may come: the listener is ended
+        before the error is waited out. A job that runs, or has just come, stays."""
         try:
             firewall.ensure(self.settings)
         except HostError as error:
-            if not busy:
-                raise
             LOG.error("%s: %s", self.instance.name, error)
+            if not busy and self.stop_idle_listener():
+                raise
 
     def job_started(self) -> bool:
         """The watchdog is the one that knows; it writes the job's file as long as the job lasts."""
