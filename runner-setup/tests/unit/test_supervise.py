@@ -238,7 +238,7 @@ def test_what_cannot_be_cleaned_gets_no_next_job(
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_a_listener_that_github_does_not_hear_is_ended(
     make: Callable[..., Supervisor], calls: Callable[[], list[str]], fake: FakeGitHub, busy: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """After several checks in a row, and not while GitHub still counts on its job."""
     supervisor = make()
@@ -255,6 +255,7 @@ def test_a_listener_that_github_does_not_hear_is_ended(
     supervisor.check_registration()
     assert calls() == ([] if busy else ["systemctl stop thebes-job@a.service"])
     assert (runner.id in fake.runners) is busy
+    assert ("ended it" in caplog.text) is not busy
 
 
 def test_a_lost_registration_is_noticed_and_an_unanswered_question_ends_nothing(
@@ -268,6 +269,28 @@ def test_a_lost_registration_is_noticed_and_an_unanswered_question_ends_nothing(
     supervisor.check_registration()
     assert calls() == ["systemctl stop thebes-job@a.service"]
     assert (supervisor.state["registrations_lost"], supervisor.state["runner_id"]) == (1, None)
+
+
+def test_a_key_that_cannot_be_read_ends_nothing(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], github_settings: GitHubs,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    supervisor = make(github=github_settings(auth="token", token_file="/nowhere"))
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    supervisor.check_registration()
+    assert not supervisor.stop_idle_listener()
+    assert calls() == []
+    assert caplog.text.count("No such file or directory: '/nowhere'") == 2
+
+
+def test_what_a_controller_did_not_print_is_refused_and_put_away(
+    make: Callable[..., Supervisor], instance: Instance
+) -> None:
+    instance.prepared_file.parent.mkdir(parents=True)
+    instance.prepared_file.write_text('{"runner_id": 1}')
+    with pytest.raises(HostError, match="run site.yml from the controller"):
+        make().register()
+    assert not instance.prepared_file.exists()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ Root runs this; the listener and the job run as the instance's user in a unit of
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import secrets
@@ -15,6 +14,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from thebes_runner import firewall, github, notes, processes, reset, system
@@ -198,13 +198,15 @@ class Supervisor:
         text = "".join(f"{key}={value}\n" for key, value in values.items())
         system.write_atomic(self.instance.run_dir / "listener.env", text)
 
-    def use_prepared(self, prepared: os.PathLike[str]) -> dict[str, str]:
-        with open(prepared, encoding="utf-8") as file:
-            value = json.load(file)
+    def use_prepared(self, prepared: Path) -> dict[str, str]:
+        value = system.read_state(prepared)
+        if not {"runner_id", "name", "jit_config"} <= value.keys():
+            prepared.unlink()  # a controller hands over another only when there is none
+            raise HostError(f"{prepared} was no one-time configuration: run site.yml from the controller")
         made = handed_over(self.settings, value)
         self.note_registration(runner_id=value["runner_id"], runner_name=value["name"], terms=made)
-        os.unlink(prepared)
-        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": value["jit_config"]}
+        prepared.unlink()
+        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": str(value["jit_config"])}
 
     @property
     def lasting_name(self) -> str:
