@@ -122,6 +122,12 @@ class Instance:
         """The watchdog's, as long as a job lasts."""
         return self.run_dir / "job.json"
 
+    @property
+    def noted_file(self) -> Path:
+        """The watchdog's word to the job that it is noted (noted.py), in a folder that is root's: the job can
+        read it, and not make it. Deleted with everything else when the runner is cleaned."""
+        return Path(self.directory, "job.json")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runner:

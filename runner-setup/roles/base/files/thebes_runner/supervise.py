@@ -26,8 +26,7 @@ from thebes_runner.system import LOG
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
-# Checks in a row that find a listener offline before it is ended: it may hang, or a job stopped it before the
-# watchdog saw that there was one. GitHub itself would wait for a day.
+# Checks in a row that find a listener offline before it is ended: it hangs. GitHub itself waits for a day.
 SILENT_CHECKS = 5
 BY_HAND = "delete it there under Settings, Actions, Runners"
 # Exit codes of Runner.Listener (its Constants.cs).
