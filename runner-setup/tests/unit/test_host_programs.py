@@ -166,7 +166,7 @@ def test_deleting_follows_no_links_and_takes_any_depth(tmp_path: Path) -> None:
     deep = victim / "/".join(["d"] * 1500)
     subprocess.run(["mkdir", "-p", deep], check=True)
     (victim / "link").symlink_to(outside)
-    reset.delete(victim, tmp_path / "never-there")
+    reset.delete([victim, tmp_path / "never-there"])
     assert not victim.exists()
     assert (outside / "keep").exists()
 

@@ -130,7 +130,7 @@ def remove_old_releases(runner: Runner) -> None:
         if stamp.exists():
             used.add(stamp.read_text())
     releases = Path(runner.install_dir).parent
-    reset.delete(*(entry for entry in releases.iterdir() if entry.name not in used))
+    reset.delete(entry for entry in releases.iterdir() if entry.name not in used)
 
 
 def run(runner: Runner, limits: Maintenance) -> bool:

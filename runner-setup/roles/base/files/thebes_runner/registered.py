@@ -118,5 +118,5 @@ class Registered:
 
     def forget(self) -> None:
         """It is gone, or given up."""
-        reset.delete(*(self.instance.runner_dir / name for name in reset.PERSISTENT_FILES))
+        reset.delete(self.instance.runner_dir / name for name in reset.PERSISTENT_FILES)
         self.state.update(runner_id=None, runner_name=None, terms=None)
