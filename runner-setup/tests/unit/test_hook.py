@@ -70,17 +70,16 @@ def test_a_deleted_policy_can_be_allowed_by_name_only() -> None:
 
 
 def hook_program(folder: Path, setup: str = "") -> Path:
-    """What the runner calls. Without root nobody but this user can note a job."""
-    lines = [
-        f"import sys; sys.path.insert(0, {str(FILES)!r})",
-        "from thebes_runner import hook, noted",
-        f"noted.ROOT = {os.getuid()}; hook.WAIT_SECONDS = 20.0",
-        setup,
-        "sys.exit(hook.main())",
-    ]
-    (folder / "hook.py").write_text("\n".join(lines))
-    (folder / "hook.sh").write_text(f"{sys.executable} {folder}/hook.py\n")
-    return folder / "hook.sh"
+    """What the runner calls, of this folder. Without root nobody but this user can note a job."""
+    installed = "/usr/local/lib/thebes-runner"
+    here = f"from thebes_runner import hook, noted; noted.ROOT = {os.getuid()}; hook.WAIT_SECONDS = 20.0; {setup}"
+    program = (FILES / "job_started.py").read_text().replace(f"{installed}/thebes_runner.zip", str(FILES))
+    (folder / "job_started.py").write_text(
+        program.replace("        code = main()", f"        {here}\n        code = main()")
+    )
+    shell = (FILES / "job-started.sh").read_text().replace(installed, str(folder))
+    (folder / "job-started.sh").write_text(shell.replace("/usr/bin/python3", sys.executable))
+    return folder / "job-started.sh"
 
 
 def run_hook(tmp_path: Path, event: str, policy: str | None) -> subprocess.CompletedProcess[str]:
@@ -222,6 +221,14 @@ def test_only_roots_word_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not noted.wait(file, noted.word(7, 12.6), 0.0)
     monkeypatch.setattr(noted, "ROOT", os.getuid() + 1)
     assert not noted.wait(file, word, 0.0)
+
+
+@pytest.mark.parametrize("broken", ["raise ImportError('thebes_runner')", "hook.processes.ancestor = None"])
+def test_a_hook_that_breaks_lets_nothing_run(job: Callable[..., dict[str, Any]], broken: str) -> None:
+    """While the host's programs are replaced, say."""
+    done = job(broken)
+    assert done["conclusion"] == "cancelled"
+    assert " step" not in done["log"].replace("step ended", "")
 
 
 def test_a_worker_that_does_not_shut_down_is_killed(job: Callable[..., dict[str, Any]]) -> None:

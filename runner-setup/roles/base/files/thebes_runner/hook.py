@@ -12,7 +12,6 @@ listener of a refused job is told to shut down, and this program stays until the
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import json
 import os
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from thebes_runner import noted, processes, settings
-from thebes_runner.errors import SettingsError
 from thebes_runner.processes import Process
 
 WAIT_SECONDS = 60.0
@@ -86,7 +84,7 @@ def examine(env: Mapping[str, str], worker: Process | None) -> str | None:
         if reason is None and worker is None:
             reason = f"no {processes.WORKER} has started this program"
         return reason if reason or worker is None else unnoted(worker, env)
-    except (KeyError, OSError, ValueError, TypeError, AttributeError, SettingsError) as error:
+    except Exception as error:
         return f"the event can't be examined ({error!r})"
 
 
@@ -105,6 +103,14 @@ def shut_down(worker: Process) -> None:
 
 
 def main() -> int:
+    """The exit code. An exception is up to the caller, which ends the worker."""
+    try:
+        return judge()
+    except KeyboardInterrupt:  # the listener shuts down, or the whole unit
+        return 1
+
+
+def judge() -> int:
     worker = processes.ancestor(os.getpid(), processes.WORKER)
     reason = examine(os.environ, worker)
     if reason is None:
@@ -113,8 +119,7 @@ def main() -> int:
     sys.stdout.write(f"::error title=Refused by this runner::{escape(reason)}\n")
     sys.stdout.flush()
     if worker is not None:
-        with contextlib.suppress(KeyboardInterrupt):  # the unit is being stopped
-            shut_down(worker)
+        shut_down(worker)
     return 1
 
 

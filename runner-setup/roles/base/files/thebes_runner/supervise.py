@@ -235,7 +235,8 @@ class Supervisor:
 
     def listen(self) -> None:
         self.stopping = False
-        self.stale = self.registered.outdated  # GitHub would not let the old one go
+        # When GitHub would not let a persistent one go that is to be made anew.
+        self.stale = not self.settings.ephemeral and self.registered.outdated
         self.silent = 0
         self.state["version"] = self.settings.version
         # The watchdog may have noted the last listener's job while that ended.
