@@ -366,7 +366,9 @@ def test_the_hook_refuses_forks_events_and_public_repositories(jobs: Jobs, githu
             "env": {"BASH_ENV": "/dev/null", "BASH_FUNC_exec%%": "() { exit 0; }"},
         },
     ]
-    ids = [jobs.submit("echo STEP RAN", **values) for values in refused]
+    # A failed hook alone would not keep steps of the second kind from running.
+    steps = ("echo STEP RAN", {"run": "echo STEP RAN", "always": True})
+    ids = [jobs.submit(*steps, **values) for values in refused]
     for job in ids:
         state = jobs.done(job)
         assert state["conclusion"] == "failure", state["log"]

@@ -113,6 +113,26 @@ def test_killing_the_worker_does_not_stop_the_clock(jobs: Jobs, host: Host, gith
     assert "job-limit" in host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log")
 
 
+def test_no_job_begins_without_the_watchdog(jobs: Jobs, host: Host) -> None:
+    """Else a job could end its worker and stop its listener before anybody knows of it, and stay for ever."""
+    host.run("systemctl stop thebes-watchdog")
+    try:
+        state = jobs.run("echo STEP RAN", {"run": "echo STEP RAN", "always": True})
+    finally:
+        host.run("systemctl start thebes-watchdog")
+    assert state["conclusion"] == "failure"
+    assert "Refused by this runner::the watchdog has not noted this job within 60 s" in state["log"]
+    assert "STEP RAN" not in state["log"].replace("Run echo STEP RAN", "")
+
+
+def test_a_job_is_noted_before_its_first_step(jobs: Jobs, host: Host) -> None:
+    """Also between the watchdog's whole looks, and where the job can't touch it."""
+    word = "$THEBES_RUNNER_DIR/../job.json"
+    with host.limits(interval=600):
+        state = jobs.run(f"test $(stat -c %u {word}) = 0; grep -q worker {word}; ! rm -f {word}; ! touch {word}")
+    assert state["conclusion"] == "success", state["log"]
+
+
 def test_a_listener_that_hangs_is_ended(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     before = wait_ready(github, "a")
     github.call("set", {"offline_after": 3})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.server
 import itertools
 import json
@@ -11,8 +12,11 @@ import re
 import socketserver
 import threading
 import time
+import urllib.parse
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from thebes_runner import docker, processes
@@ -25,6 +29,14 @@ OWN = [range(os.getuid(), os.getuid() + 1)]
 
 
 class Daemon(http.server.BaseHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []  # to change something
+
+    def do_POST(self) -> None:
+        self.asked.append(f"{self.command} {self.path}")
+        self.answer(204, b"")
+
+    do_DELETE = do_POST
+
     def do_GET(self) -> None:
         asked = re.match(r"/v(\d+)\.(\d+)/", self.path)
         if asked and tuple(map(int, asked.groups())) < OLDEST:
@@ -32,7 +44,8 @@ class Daemon(http.server.BaseHTTPRequestHandler):
         elif self.path == "/_ping":
             self.answer(200, b"OK")
         elif self.path.startswith("/containers/json"):
-            self.answer(200, b'[{"Id": "one"}]')
+            ended = b"" if self.path.endswith("?all=0") else b', {"Id": "ended"}'
+            self.answer(200, b'[{"Id": "one"}, {"Id": "two"}' + ended + b"]")
         elif self.path == "/volumes":
             self.answer(200, b'{"Volumes": [{"Name": "v_1"}]}')
         else:
@@ -69,8 +82,33 @@ def soon() -> float:
 def test_a_daemon_that_refuses_old_versions_is_understood(daemon: Path) -> None:
     docker = Docker(daemon, OWN)
     assert docker.ready()
-    assert docker.containers(soon()) == ["one"]
+    assert docker.containers(soon()) == ["one", "two", "ended"]
     assert docker.volumes(soon()) == ["v_1"]
+
+
+def test_running_containers_are_interrupted_and_no_others(daemon: Path) -> None:
+    Daemon.asked.clear()
+    assert Docker(daemon, OWN).interrupt() == 2
+    assert Daemon.asked == [f"POST /containers/{name}/kill?signal=SIGINT" for name in ("one", "two")]
+
+
+@pytest.mark.parametrize(("hours", "until"), [(24, "24h"), (0, "0h")], ids=["by age", "all unused"])
+def test_images_are_pruned_by_age(daemon: Path, hours: int, until: str) -> None:
+    Daemon.asked.clear()
+    Docker(daemon, OWN).prune_images(hours)
+    told = [urllib.parse.unquote(text) for text in Daemon.asked]
+    assert told == [
+        f'POST /images/prune?filters={{"dangling": ["false"], "until": ["{until}"]}}',
+        f'POST /build/prune?filters={{"until": ["{until}"]}}',
+    ]
+
+
+def test_a_socket_is_closed_when_its_time_is_over_before_it_begins(daemon: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(HostError, match="no whole answer in time"):
+            Docker(daemon, OWN).containers(time.monotonic() - 1.0)
+        gc.collect()
 
 
 def test_no_daemon_is_told_as_such(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -203,3 +205,91 @@ def test_the_newest_version_is_read_from_the_downloads(fake: FakeGitHub, github_
 def test_no_credentials_says_what_to_do(github_settings: Settings) -> None:
     with pytest.raises(SettingsError, match="run site.yml from the controller"):
         github.Client(github_settings(auth="none")).token()
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """The next answers of GitHub, whatever is asked: JSON, or these very bytes on the connection."""
+
+    def answer(value: object) -> None:
+        if isinstance(value, bytes):
+            raw = value
+        else:
+            text = json.dumps(value).encode()
+            raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text
+
+        class Socket:
+            def makefile(self, *_: object) -> io.BytesIO:
+                return io.BytesIO(raw)
+
+            def __getattr__(self, _: str) -> Callable[..., None]:
+                return lambda *_: None
+
+        monkeypatch.setattr(socket, "create_connection", lambda *_, **__: Socket())
+
+    return answer
+
+
+CALLS: dict[str, Callable[[github.Client], object]] = {
+    "mint": lambda client: client.mint("h", (), 1),
+    "registration_token": lambda client: client.registration_token(),
+    "registrations": lambda client: list(client.registrations("")),
+    "find": lambda client: client.find(1),
+    "group_id": lambda client: client.group_id(),
+    "serves_public_repositories": lambda client: client.serves_public_repositories(),
+    "newest_runner_version": lambda client: client.newest_runner_version(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    "value", [None, [], {}, "x", [1], {"runners": [{}], "runner_groups": [{}]}, {"runner": {"id": "x"}}], ids=repr
+)  # fmt: skip
+def test_an_answer_of_another_form_is_an_error_of_github(
+    answering: Callable[[object], None], github_settings: Settings, value: object,
+    call: Callable[[github.Client], object],
+) -> None:  # fmt: skip
+    """Anything else than a RunnerKitError would end the supervisor."""
+    client = github.Client(github_settings(auth="token"))
+    answering(value)
+    with pytest.raises(GitHubError, match="another form|no entry for linux"):
+        call(client)
+
+
+@pytest.mark.parametrize("value", [{}, [{}], {"expires_at": 1, "token": "x"}, {"expires_at": "soon"}])
+def test_a_sign_in_of_another_form_is_an_error_of_github(
+    answering: Callable[[object], None], github_settings: Settings, value: object
+) -> None:
+    client = github.Client(github_settings(installation_id="" if isinstance(value, list) else "7"))
+    answering(value)
+    with pytest.raises(GitHubError, match="another form"):
+        client.token()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"",
+        b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b"[" * 9999,
+    ],
+    ids=["half", "nonsense", "chunks", "nothing", "half an error", "deep"],
+)
+def test_an_answer_that_breaks_off_is_an_error_of_github(
+    answering: Callable[[object], None], github_settings: Settings, raw: bytes
+) -> None:
+    answering(raw)
+    with pytest.raises(GitHubError, match="got no answer: .|answered 500: |not JSON|not the expected"):
+        github.Client(github_settings(auth="token")).registration_token()
+
+
+@pytest.mark.parametrize("text", ["", "ghp_x\nghp_y", "ghp_\u00fc", "two words"], ids=repr)
+def test_a_file_that_holds_no_token(github_settings: Settings, tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd").write_text(text)
+    client = github.Client(github_settings(auth="token", token_file=str(tmp_path / "odd")))
+    with pytest.raises(SettingsError, match="odd holds no token: expected one line") as caught:
+        client.registration_token()
+    assert "ghp_" not in str(caught.value)

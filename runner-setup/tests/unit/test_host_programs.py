@@ -96,6 +96,14 @@ def test_the_firewall_covers_users_containers_and_both_families() -> None:
         assert "syntax error" not in done.stderr
 
 
+def test_blocked_networks_may_be_given_by_any_of_their_addresses() -> None:
+    script = firewall.ruleset([range(999, 1000)], ["169.254.169.254/16", "fd00:ec2::254/64"])
+    assert "ip daddr 169.254.0.0/16 counter reject" in script
+    assert "ip6 daddr fd00:ec2::/64 counter reject" in script
+    with pytest.raises(SettingsError, match="has '169.254/16', expected addresses or networks"):
+        firewall.ruleset([], ["169.254/16"])
+
+
 def example(**changes: object) -> health.Health:
     values: dict[str, object] = {
         "instance": "a", "phase": "job", "phase_seconds": 3.0, "runner_name": "h-a-1", "job_seconds": 12.5,
@@ -158,7 +166,7 @@ def test_deleting_follows_no_links_and_takes_any_depth(tmp_path: Path) -> None:
     deep = victim / "/".join(["d"] * 1500)
     subprocess.run(["mkdir", "-p", deep], check=True)
     (victim / "link").symlink_to(outside)
-    reset.delete(victim, tmp_path / "never-there")
+    reset.delete([victim, tmp_path / "never-there"])
     assert not victim.exists()
     assert (outside / "keep").exists()
 

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from fake_github import FakeGitHub
 from thebes_runner import maintain
+from thebes_runner.errors import HostError
 from thebes_runner.github import Registration
 from thebes_runner.maintain import LogFile, dead, expired
-from thebes_runner.settings import Maintenance
+from thebes_runner.settings import GitHub, Instance, Maintenance, Runner
+
+
+LIMITS = Maintenance(
+    reap_prefix="", reap_after_seconds=0, log_max_age_days=1, log_max_mib=10, image_max_age_hours=24, disk_min_mib=1
+)  # fmt: skip
 
 
 def registration(number: int, status: str = "offline", busy: bool = False) -> Registration:
@@ -46,9 +55,85 @@ def test_pruning_removes_empty_diagnostic_folders(tmp_path: Path) -> None:
     (old / "Worker_1.log").write_text("x")
     os.utime(old / "Worker_1.log", (0, 0))
     (tmp_path / "a" / "watchdog.log").write_text("recent")
-    limits = Maintenance(
-        reap_prefix="", reap_after_seconds=0, log_max_age_days=1, log_max_mib=10,
-        image_max_age_hours=1, disk_min_mib=1,
-    )  # fmt: skip
-    assert maintain.prune_logs(tmp_path, limits) == 1
+    assert maintain.prune_logs(tmp_path, LIMITS) == 1
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "watchdog.log"]
+
+
+def test_a_log_that_vanishes_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").touch()
+    os.utime(tmp_path / "here", (0, 0))
+    monkeypatch.setattr(os, "walk", lambda *_, **__: [(str(tmp_path), [], ["gone", "here"])])
+    assert maintain.prune_logs(tmp_path, LIMITS) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def upkeep(
+    runner: Callable[..., Runner], github_settings: Callable[..., GitHub], tmp_path: Path
+) -> Callable[..., Runner]:
+    def make(**changes: object) -> Runner:
+        instances = [Instance(name=name, user="root", directory=str(tmp_path / name)) for name in ("a", "b")]
+        for number, instance in enumerate(instances):
+            instance.runner_dir.mkdir(parents=True)
+            (instance.runner_dir / ".thebes-release").write_text(f"2.{number}.0")
+        for name in ("2.0.0", "2.1.0", "2.2.0", "1.9.0", "unpacking"):
+            (tmp_path / "releases" / name / "bin").mkdir(parents=True)
+        values = {"github": github_settings(installation_id="7"), "version": "2.336.0"}
+        install_dir = str(tmp_path / "releases" / "2.2.0")
+        return runner(*instances, install_dir=install_dir, **{**values, **changes})
+
+    return make
+
+
+def test_releases_that_no_runner_uses_are_removed(upkeep: Callable[..., Runner], tmp_path: Path) -> None:
+    """One has not been cleaned since the update, and goes on with its own."""
+    maintain.remove_old_releases(upkeep())
+    assert sorted(p.name for p in (tmp_path / "releases").iterdir()) == ["2.0.0", "2.1.0", "2.2.0"]
+
+
+@pytest.mark.parametrize(("room", "hours"), [(1000.0, 24), (0.5, 0)], ids=["room", "low"])
+def test_images_go_by_age_and_all_when_the_disk_is_low(
+    upkeep: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch, room: float, hours: int
+) -> None:
+    asked: list[object] = []
+
+    class Daemon:
+        def ready(self) -> bool:
+            return True
+
+        def prune_images(self, older_than_hours: int) -> None:
+            asked.append(older_than_hours)
+
+    monkeypatch.setattr(maintain.docker, "daemon", lambda *_: Daemon())
+    monkeypatch.setattr(maintain.system, "disk_free_mib", lambda _: room)
+    settings = upkeep(docker_mode="rootless")
+    maintain.prune_images(settings, settings.instances[0], LIMITS)
+    assert asked == [hours]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), HostError("x"), ZeroDivisionError()], ids=repr
+)
+def test_one_parts_failure_does_not_stop_the_others(
+    upkeep: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch, fake: FakeGitHub, error: Exception,
+    caplog: pytest.LogCaptureFixture, tmp_path: Path,
+) -> None:  # fmt: skip
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(maintain, "prune_logs", fail)
+    monkeypatch.setattr(maintain, "reap", fail)
+    settings = upkeep()
+    assert not maintain.run(settings, LIMITS)
+    assert not (tmp_path / "releases" / "1.9.0").exists()
+    assert "GET /orgs/acme/actions/runners/downloads" in fake.requests
+    assert "upkeep of logs: " in caplog.text
+    assert ("Traceback" in caplog.text) is isinstance(error, ZeroDivisionError)
+
+
+def test_a_token_that_is_gone_does_not_stop_the_rest(
+    upkeep: Callable[..., Runner], github_settings: Callable[..., GitHub], tmp_path: Path
+) -> None:
+    settings = upkeep(github=github_settings(auth="token", token_file="/nowhere"))
+    assert not maintain.run(settings, LIMITS)
+    assert not (tmp_path / "releases" / "1.9.0").exists()

@@ -111,3 +111,21 @@ def test_survivors_of_sigkill_are_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_free_memory_is_read_in_mib() -> None:
     assert processes.memory_available_mib("MemTotal: 1 kB\nMemAvailable:   2048 kB\n") == 2.0
+
+
+def test_workers_and_ancestors_are_found_by_name(tmp_path: Path) -> None:
+    program = tmp_path / "Runner.Worker"
+    program.write_text("#!/bin/bash\necho $$\nsleep 60 &\necho $!\nwait\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        pid, child = (int(worker.stdout.readline()) for _ in range(2))
+        try:
+            assert pid in processes.workers({os.getuid()})
+            assert pid not in processes.workers({os.getuid() + 1})
+            found = processes.ancestor(child, processes.WORKER)
+            assert (found and found.pid, pid) == (pid, worker.pid)
+            assert processes.ancestor(pid, processes.WORKER) is None
+        finally:
+            os.kill(child, signal.SIGKILL)
+            worker.kill()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,34 @@ def test_deleting_takes_any_breadth(tmp_path: Path) -> None:
     for number in range(20_000):
         os.close(os.open(f"{victim}/{number:0250}", os.O_CREAT))
     (victim / "link").symlink_to(outside)
-    reset.delete(*victim.iterdir())
+    reset.delete(entry for entry, _ in reset.entries(victim))
     assert list(victim.iterdir()) == []
     assert (outside / "keep").exists()
+
+
+def test_deleting_begins_before_all_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Millions of names would be gigabytes in root's process."""
+    for number in range(2000):
+        os.close(os.open(f"{tmp_path}/{number:0200}", os.O_CREAT))
+    scan = os.scandir
+    read: list[str] = []
+
+    class Counting(contextlib.ExitStack):
+        def __init__(self, directory: Path) -> None:
+            super().__init__()
+            self.entries = self.enter_context(scan(directory))
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            for entry in self.entries:
+                read.append(entry.name)
+                yield entry
+
+    monkeypatch.setattr(os, "scandir", Counting)
+    seen: list[int] = []
+    monkeypatch.setattr(system, "run", lambda *_, **__: seen.append(len(read)))
+    reset.delete(entry for entry, _ in reset.entries(tmp_path))
+    assert seen[0] < 500
+    assert seen[-1] == 2000
 
 
 def test_chunks_keep_all_and_their_order() -> None:
@@ -199,3 +225,16 @@ def test_any_number_of_diagnostics_does_not_fill_the_hosts_logs(
         (diag / f"{number}.log").touch()
     reset.keep_diagnostics(instance, max_mib=1)
     assert len(list((tmp_path / "log").rglob("*.log"))) == reset.MAX_DIAGNOSTICS
+
+
+def test_any_number_of_files_among_the_diagnostics_is_not_looked_through(
+    instance: Instance, runner: Runners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner(instance)
+    monkeypatch.setattr(reset, "MAX_LOOKED", 3)
+    diag = instance.runner_dir / "_diag"
+    diag.mkdir()
+    for number in range(50):
+        (diag / f"{number}.log").touch()
+    reset.keep_diagnostics(instance, max_mib=1)
+    assert len(list((tmp_path / "log").rglob("*.log"))) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,12 +12,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Command
 from fake_github import Fault, FakeGitHub
-from thebes_runner import cli, firewall, reset, settings
-from thebes_runner.errors import HostError
+from thebes_runner import cli, firewall, maintain, notes, reset, settings
+from thebes_runner.errors import GitHubError, HostError
+from thebes_runner.github import Registration
 from thebes_runner.settings import GitHub, Instance, Runner
 from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
 
@@ -68,7 +71,64 @@ def test_a_full_disk_does_not_keep_the_cleaning_that_makes_room(
     assert wiped == ["a"]
     settings.STATE_DIR.unlink()
     supervisor.note("cleaning")  # nothing is new but that it can be written
-    assert json.loads(supervisor.state_file.read_text())["phase"] == "cleaning"
+    assert json.loads(supervisor.instance.state_file.read_text())["phase"] == "cleaning"
+
+
+def test_a_full_disk_does_not_make_the_live_registration_another(
+    make: Callable[..., Supervisor], fake: FakeGitHub, calls: Callable[[], list[str]], instance: Instance
+) -> None:
+    """The supervisor starts anew, and what is on disk is of the last runner. A job has just come to this one."""
+    make().note("ended", runner_id=4711, runner_name="h-a-4711")
+    busy = make_busy(fake)
+    settings.STATE_DIR.rename(settings.STATE_DIR.with_name("full"))
+    settings.STATE_DIR.touch()
+    make().note("idle", runner_id=busy, runner_name="h-a-1")
+    settings.STATE_DIR.unlink()
+    settings.STATE_DIR.with_name("full").rename(settings.STATE_DIR)
+    supervisor = make()
+    assert maintain.own_ids(supervisor.settings) == {busy}  # nor does the reaper take it for another's
+    supervisor.stop_idle_listener()
+    assert (calls(), busy in fake.runners) == ([], True)
+
+
+def test_a_registration_that_is_not_known_ends_no_listener(
+    make: Callable[..., Supervisor], fake: FakeGitHub, calls: Callable[[], list[str]], instance: Instance
+) -> None:
+    """What is on disk may be an old one's."""
+    make().note("idle", runner_id=4711, runner_name="h-a-4711")
+    instance.live_state_file.write_text("{")
+    supervisor = make()
+    supervisor.stop_idle_listener()
+    supervisor.check_registration()
+    assert (calls(), fake.requests) == ([], [])
+
+
+def test_nothing_is_registered_that_cannot_be_noted(
+    make: Callable[..., Supervisor], fake: FakeGitHub
+) -> None:
+    settings.RUN_DIR.touch()  # no folder can be made there
+    with pytest.raises(OSError, match="run"):
+        make(name_prefix="h-").register()
+    assert fake.runners == {}
+
+
+def test_a_registration_whose_answer_was_lost_is_found_by_its_name(
+    make: Callable[..., Supervisor], fake: FakeGitHub, wiped: list[str], monkeypatch: pytest.MonkeyPatch,
+    calls: Callable[[], list[str]],
+) -> None:  # fmt: skip
+    supervisor = make(name_prefix="h-")
+    mint = supervisor.client.mint
+
+    def lost(*arguments: Any) -> None:
+        mint(*arguments)
+        raise GitHubError("got no answer")
+
+    monkeypatch.setattr(supervisor.client, "mint", lost)
+    with pytest.raises(GitHubError):
+        supervisor.register()
+    assert len(fake.runners) == 1
+    make().prepare()
+    assert fake.runners == {}
 
 
 @pytest.fixture
@@ -94,7 +154,7 @@ def test_an_error_of_the_system_is_waited_out(
 
     monkeypatch.setattr(supervisor, "cycle", cycle)
     supervisor.run()
-    state = json.loads(supervisor.state_file.read_text())
+    state = json.loads(instance.state_file.read_text())
     assert state["phase"] == "drained"
     assert "No space left" in state["last_error"]
     assert wiped == ["a"]
@@ -117,15 +177,22 @@ def test_a_table_that_is_there_costs_one_call(
     assert calls() == ["list table inet thebes_runner"]
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_a_flush_while_a_listener_runs_is_noticed(
-    make: Callable[..., Supervisor], calls: Callable[[], list[str]], command: Command
-) -> None:
-    make().check_firewall(busy=False)
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], command: Command, fake: FakeGitHub,
+    busy: bool,
+) -> None:  # fmt: skip
+    """Without the rules no listener waits for a job; one that has just got its job, as GitHub says, goes on."""
+    supervisor = make()
+    supervisor.check_firewall(busy=False)
     assert calls() == ["nft list table inet thebes_runner", "nft -f -"]
     command("nft", "echo Operation not permitted >&2; exit 1")
-    make().check_firewall(busy=True)  # the job goes on
-    with pytest.raises(HostError, match="not permitted"):
-        make().check_firewall(busy=False)
+    runner_id = make_busy(fake) if busy else fake.add("orgs/acme", "h-a-1", [], 1, True).id
+    supervisor.note("idle", runner_id=runner_id, runner_name="h-a-1")
+    supervisor.check_firewall(busy=True)
+    with contextlib.nullcontext() if busy else pytest.raises(HostError, match="not permitted"):
+        supervisor.check_firewall(busy=False)
+    assert calls()[2:] == ([] if busy else ["systemctl stop thebes-job@a.service"])
 
 
 @pytest.mark.parametrize(
@@ -152,7 +219,7 @@ def test_folders_in_the_place_of_files_are_cleaned_between_jobs(
     supervisor = make(ephemeral=False)
     supervisor.clean_between_jobs()
     assert sorted(p.name for p in instance.runner_dir.iterdir()) == [".credentials", ".runner"]
-    supervisor.forget_registration()
+    supervisor.registered.forget()
     assert list(instance.runner_dir.iterdir()) == []
 
 
@@ -171,7 +238,7 @@ def test_what_cannot_be_cleaned_gets_no_next_job(
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_a_listener_that_github_does_not_hear_is_ended(
     make: Callable[..., Supervisor], calls: Callable[[], list[str]], fake: FakeGitHub, busy: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """After several checks in a row, and not while GitHub still counts on its job."""
     supervisor = make()
@@ -183,10 +250,12 @@ def test_a_listener_that_github_does_not_hear_is_ended(
     assert (calls(), supervisor.stopping) == ([], False)
     if busy:
         fake.faults = [Fault(rf"/actions/runners/{runner.id}", status=422)]
-        monkeypatch.setattr(supervisor.client, "status", lambda _: "offline")
+        offline = Registration(id=runner.id, name=runner.name, status="offline", busy=True)
+        monkeypatch.setattr(supervisor.client, "find", lambda _: offline)
     supervisor.check_registration()
     assert calls() == ([] if busy else ["systemctl stop thebes-job@a.service"])
     assert (runner.id in fake.runners) is busy
+    assert ("ended it" in caplog.text) is not busy
 
 
 def test_a_lost_registration_is_noticed_and_an_unanswered_question_ends_nothing(
@@ -200,6 +269,28 @@ def test_a_lost_registration_is_noticed_and_an_unanswered_question_ends_nothing(
     supervisor.check_registration()
     assert calls() == ["systemctl stop thebes-job@a.service"]
     assert (supervisor.state["registrations_lost"], supervisor.state["runner_id"]) == (1, None)
+
+
+def test_a_key_that_cannot_be_read_ends_nothing(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], github_settings: GitHubs,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    supervisor = make(github=github_settings(auth="token", token_file="/nowhere"))
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    supervisor.check_registration()
+    assert not supervisor.stop_idle_listener()
+    assert calls() == []
+    assert caplog.text.count("No such file or directory: '/nowhere'") == 2
+
+
+def test_what_a_controller_did_not_print_is_refused_and_put_away(
+    make: Callable[..., Supervisor], instance: Instance
+) -> None:
+    instance.prepared_file.parent.mkdir(parents=True)
+    instance.prepared_file.write_text('{"runner_id": 1}')
+    with pytest.raises(HostError, match="run site.yml from the controller"):
+        make().register()
+    assert not instance.prepared_file.exists()
 
 
 @pytest.fixture
@@ -305,10 +396,10 @@ def test_a_persistent_runner_that_never_registered_has_nothing_to_leave(
     assert supervisor.end("drained") is None
 
 
-def deregister(github: GitHub, key: Path, runner_id: int) -> subprocess.CompletedProcess[str]:
+def deregister(github: GitHub, key: Path, runner_id: int, *options: str) -> subprocess.CompletedProcess[str]:
     program = Path(settings.__file__).parents[1] / "thebes-runner"
     return subprocess.run(
-        [program, "deregister", str(runner_id)], capture_output=True, text=True, check=False,
+        [program, "deregister", str(runner_id), *options], capture_output=True, text=True, check=False,
         input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Command
-from thebes_runner import docker, processes, settings, watchdog
+from thebes_runner import docker, noted, processes, settings, watchdog
 from thebes_runner.processes import Process
 from thebes_runner.settings import Instance, Runner, Watchdog
 from thebes_runner.watchdog import Action, Ended, Job, Watch, choose, decide, next_job, scarce
@@ -90,6 +90,59 @@ def test_a_job_of_the_last_listener_is_none_of_this_one(pair: Runner, command: C
     found = Watch(pair, LIMITS).running(instance, [worker(7, processes.since_boot() - 50.0)])
     assert (found is not None) == (age > 50)
     assert (watchdog.read_job(instance) is not None) == (age > 50)
+
+
+def test_a_job_is_told_that_it_is_noted_again_if_that_failed(
+    pair: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limit holds all the same."""
+    monkeypatch.setattr(noted, "ROOT", os.getuid())
+    (a, _) = (dataclasses.replace(i, directory=str(tmp_path / "none")) for i in pair.instances)
+    (tmp_path / "none").touch()  # no file can be made there
+    watch = Watch(dataclasses.replace(pair, instances=(a,)), LIMITS)
+    job = watch.running(a, [])
+    assert job is not None
+    (tmp_path / "none").unlink()
+    watch.running(a, [])
+    assert noted.read(a.noted_file) == noted.word(job.worker, job.started)
+    assert a.noted_file.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_rest_ends_with_a_worker_that_was_not_seen(
+    tmp_path: Path, runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(runner(*two(tmp_path)), LIMITS)
+    found = [{1}, {1}, {1, 2}]
+    monkeypatch.setattr(processes, "workers", lambda _: found.pop(0))
+    watch.seen = {1}
+    started = time.monotonic()
+    watch.rest(started + 60)
+    assert found == []
+    assert time.monotonic() - started < 10
+
+
+def test_many_processes_do_not_keep_the_watchdog_busy(
+    tmp_path: Path, runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(runner(*two(tmp_path)), LIMITS)
+    looks = []
+    monkeypatch.setattr(watch, "workers", lambda: looks.append(time.sleep(0.05)) or set())
+    watch.rest(time.monotonic() + 1.0)
+    assert len(looks) <= 2  # 0.25 s, then 20 times 0.05 s
+
+
+def test_only_runners_that_may_get_a_job_are_looked_at(
+    tmp_path: Path, runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two(tmp_path)
+    asked = []
+    monkeypatch.setattr(processes, "workers", lambda uids: asked.append(uids) or set())
+    gone = Instance(name="gone", user="no-such-user", directory="/none")
+    watchdog.write_job(a, Job(worker=1, started=1.0))
+    Watch(runner(a, gone), LIMITS).workers()
+    Watch(runner(a, b), LIMITS).workers()
+    Watch(runner(a, ephemeral=False), LIMITS).workers()
+    assert asked == [set(), {os.getuid()}, {os.getuid()}]
 
 
 def killed(tmp_path: Path) -> list[str]:

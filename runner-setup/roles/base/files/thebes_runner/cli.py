@@ -10,12 +10,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from thebes_runner import (
     firewall,
     github,
     health,
     maintain,
+    notes,
+    registered,
     settings,
     supervise,
     system,
@@ -47,17 +50,12 @@ def remove_command(arguments: argparse.Namespace) -> int:
     instance.drain_file.parent.mkdir(parents=True, exist_ok=True)
     instance.drain_file.touch()
     supervisor = supervise.Supervisor(runner, instance)
-    reason = supervisor.end("drained")
+    left = supervisor.end("drained")
     known = supervisor.known_registrations()
     if runner.github.auth == "none":
         sys.stdout.writelines(json.dumps(value) + "\n" for value in known)
-    elif reason is not None:
-        name = supervisor.state.get("runner_name")
-        number = supervisor.state.get("runner_id") or "not known"
-        raise RunnerKitError(
-            f"the registration {name} (id {number}) is left at {runner.github.target}: {reason}; run this "
-            "again, or delete it there under Settings, Actions, Runners"
-        )
+    elif left is not None:
+        raise RunnerKitError(f"{left}; run this again, or {supervise.BY_HAND}")
     return 0
 
 
@@ -90,7 +88,7 @@ def online_command(arguments: argparse.Namespace) -> int:
     else:
         runner = settings.runner()
         client = github.Client(runner.github)
-        states = (system.read_state(instance.state_file) for instance in runner.instances)
+        states = (notes.read(instance) for instance in runner.instances)
         names = [str(state.get("runner_name")) for state in states]
     status = {r.name: r.status for r in client.registrations("")}
     for name in names:
@@ -132,13 +130,20 @@ def mint_command(arguments: argparse.Namespace) -> int:
     if not client.github.allow_public and client.serves_public_repositories():
         raise RunnerKitError(f"{client.github.target} is public; see runner_allow_public")
     runner_id, blob = client.mint(name, labels, client.group_id())
-    json.dump({"runner_id": runner_id, "name": name, "jit_config": blob}, sys.stdout)
+    place = {key: getattr(client.github, key) for key in registered.PLACE}
+    json.dump({"runner_id": runner_id, "name": name, "jit_config": blob, **place}, sys.stdout)
     return 0
 
 
 def deregister_command(arguments: argparse.Namespace) -> int:
-    """On a controller: delete a registration, which may be gone already."""
-    if not controllers_client().delete(arguments.id):
+    """On a controller: delete a registration, which may be gone already, where it was made."""
+    given = settings.controller(sys.stdin.read())
+    place: dict[str, Any] = {key: value for key in registered.PLACE if (value := getattr(arguments, key))}
+    if place:
+        place["installation_id"] = ""  # the App's is another one there
+    client = github.Client(dataclasses.replace(given.github, **place), given.secret)
+    client.check_access()  # else a 404 would say nothing about this runner
+    if not client.delete(arguments.id):
         raise RunnerKitError(f"runner {arguments.id} stays: GitHub says that a job runs on it")
     return 0
 
@@ -146,7 +151,7 @@ def deregister_command(arguments: argparse.Namespace) -> int:
 def wants_config_command(arguments: argparse.Namespace) -> int:
     """For a controller: whether this instance waits for a one-time configuration."""
     instance = settings.runner().instance(arguments.instance)
-    state = system.read_state(instance.state_file)
+    state = notes.read(instance)
     has_one = instance.prepared_file.exists() or state.get("phase") in ("idle", "job")
     sys.stdout.write("no\n" if has_one else "yes\n")
     return 0
@@ -173,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     verb(
         "remove",
         remove_command,
-        "wipe one instance and deregister it; without credentials, print {runner_id, name} for `deregister`",
+        "wipe one instance and deregister it; without credentials, print what `deregister` takes as JSON",
     ).add_argument("instance")
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
@@ -190,6 +195,8 @@ def parser() -> argparse.ArgumentParser:
     mint.add_argument("--labels", required=True)
     gone = verb("deregister", deregister_command, "delete a registration (settings on standard input)")
     gone.add_argument("id", type=int)
+    for key in registered.PLACE:
+        gone.add_argument(f"--{key}", default="", help="as printed by `remove`, if the settings have changed")
     wants = verb("wants-config", wants_config_command, "whether a controller must mint: yes or no")
     wants.add_argument("instance")
     check = verb("check", check_command, "validate a settings file")

@@ -45,7 +45,6 @@ class LimitedSocket(socket.socket):
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
         self.deadline = deadline
         self.budget = MAX_ANSWER
-        self.limit()
 
     def limit(self) -> None:
         left = self.deadline - time.monotonic()
@@ -74,8 +73,9 @@ class UnixConnection(http.client.HTTPConnection):
         self.owners = owners
 
     def connect(self) -> None:
-        self.sock = LimitedSocket(self.deadline)
-        self.sock.connect(str(self.path))
+        self.sock = limited = LimitedSocket(self.deadline)  # here, so that it is closed whatever happens
+        limited.limit()
+        limited.connect(str(self.path))
         # Who called listen(2), as this user namespace numbers users.
         _, uid, _ = PEER.unpack(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
         if not any(uid in uids for uids in self.owners):

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 
 from thebes_runner import processes, system
-from thebes_runner.errors import HostError
+from thebes_runner.errors import HostError, SettingsError
 from thebes_runner.settings import Runner
 from thebes_runner.system import LOG
 
@@ -20,12 +20,22 @@ TABLE = "thebes_runner"
 TIMEOUT_SECONDS = 60.0
 
 
+def blocked(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """An address or a network, of which any address may be given, as preflight allows."""
+    try:
+        return ipaddress.ip_network(address, strict=False)
+    except ValueError:
+        raise SettingsError(
+            f"runner_blocked_addresses has {address!r}, expected addresses or networks such as 169.254.0.0/16"
+        ) from None
+
+
 def ruleset(uids: Iterable[range], addresses: Sequence[str]) -> str:
     """An nftables script that replaces our own table and touches no other."""
     owners = ", ".join(f"{r.start}-{r.stop - 1}" if len(r) > 1 else str(r.start) for r in uids)
     output, forward = [], []
     for address in addresses:
-        network = ipaddress.ip_network(address)
+        network = blocked(address)
         match = f"{'ip' if network.version == 4 else 'ip6'} daddr {network}"
         output.append(f"    meta skuid {{ {owners} }} {match} counter reject")
         forward.append(f"    {match} counter reject")

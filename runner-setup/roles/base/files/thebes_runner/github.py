@@ -10,8 +10,10 @@ import base64
 import contextlib
 import dataclasses
 import datetime
+import http.client
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.error
@@ -41,6 +43,21 @@ class Registration:
     name: str
     status: str  # online or offline
     busy: bool
+
+
+@contextlib.contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Around all that reads an answer: whatever it lacks, or has in another form, is GitHub's error."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise GitHubError(f"GitHub's {what} has another form than expected: {error!r}") from None
+
+
+def registration(value: Any) -> Registration:
+    return Registration(
+        id=int(value["id"]), name=str(value["name"]), status=str(value["status"]), busy=bool(value["busy"])
+    )
 
 
 def api_root(url: str) -> str:
@@ -139,7 +156,7 @@ class Client:
 
     def token(self) -> str:
         if self.github.auth == "token":
-            return (self.secret or Path(self.github.token_file).read_text(encoding="ascii")).strip()
+            return self._given_token()
         if self.github.auth == "app":
             if self.clock() > self._expires - TOKEN_MARGIN_SECONDS:
                 self._token, self._expires = self._installation_token()
@@ -149,6 +166,14 @@ class Client:
             "the controller to give it a new one-time configuration"
         )
 
+    def _given_token(self) -> str:
+        text = self.secret or Path(self.github.token_file).read_text(encoding="utf-8", errors="replace")
+        if not re.fullmatch(r"[!-~]+", text.strip()):  # a part of it must not get into an error's line
+            where = "runner_token_file" if self.secret else self.github.token_file
+            raise SettingsError(f"{where} holds no token: expected one line of ASCII text")
+        return text.strip()
+
+    @understood("token")
     def _installation_token(self) -> tuple[str, float]:
         jwt = app_jwt(self.github.app_id, self._sign, self.clock())
         installation = self.github.installation_id or self._find_installation(jwt)
@@ -162,6 +187,7 @@ class Client:
         with as_file(self.secret) as descriptor:
             return sign_rs256(message, f"/dev/fd/{descriptor}", (descriptor,))
 
+    @understood("list of installations")
     def _find_installation(self, jwt: str) -> str:
         owner = self.github.target.partition("/")[0].lower()
         for page in range(1, 1000):
@@ -206,22 +232,22 @@ class Client:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            with error:
-                detail = error_detail(error.read())
+            detail = error_detail(error)
             wait = retry_after(error.headers, self.clock())
             raise GitHubError(
                 f"{what} answered {error.code}: {detail}{hint(error.code)}", error.code, wait
             ) from None
-        except OSError as error:  # URLError, time-outs, resets
-            reason = getattr(error, "reason", error)
+        except (OSError, http.client.HTTPException) as error:  # URLError, time-outs, resets, half an answer
+            reason = getattr(error, "reason", error) or repr(error)
             raise GitHubError(f"{what} got no answer: {reason}") from None
         try:
             return json.loads(text) if text else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise GitHubError(f"{what} answered something that is not JSON") from None
 
     # --- runners ----------------------------------------------------------------------------
 
+    @understood("one-time configuration")
     def mint(self, name: str, labels: tuple[str, ...], group_id: int) -> tuple[int, str]:
         """Register an ephemeral runner; its id and the one-time configuration (base64)."""
         body = {
@@ -233,27 +259,32 @@ class Client:
         answer = self.request("POST", f"{scope_path(self.github)}/actions/runners/generate-jitconfig", body)
         return int(answer["runner"]["id"]), str(answer["encoded_jit_config"])
 
+    @understood("registration token")
     def registration_token(self) -> str:
         answer = self.request("POST", f"{scope_path(self.github)}/actions/runners/registration-token", {})
         return str(answer["token"])
 
     def registrations(self, prefix: str) -> Iterator[Registration]:
         """All runners whose name starts with `prefix`, over as many pages as there are."""
-        for value in self._pages(f"{scope_path(self.github)}/actions/runners", "runners"):
-            if str(value["name"]).startswith(prefix):
-                yield Registration(
-                    id=value["id"], name=value["name"], status=value["status"], busy=value["busy"]
-                )
+        with understood("list of runners"):
+            for value in self._pages(f"{scope_path(self.github)}/actions/runners", "runners"):
+                if str(value["name"]).startswith(prefix):
+                    yield registration(value)
 
-    def status(self, runner_id: int) -> str | None:
-        """`online` or `offline`; None for a registration that is gone."""
+    def check_access(self) -> None:
+        """GitHubError when these credentials may not look at the target's runners."""
+        self.request("GET", f"{scope_path(self.github)}/actions/runners?per_page=1")
+
+    @understood("runner")
+    def find(self, runner_id: int) -> Registration | None:
+        """None for a registration that is gone."""
         try:
             answer = self.request("GET", f"{scope_path(self.github)}/actions/runners/{runner_id}")
         except GitHubError as error:
             if error.status == 404:
                 return None
             raise
-        return str(answer["status"])
+        return registration(answer)
 
     def delete(self, runner_id: int) -> bool:
         """Remove a registration; False when GitHub keeps it because a job runs on it (422)."""
@@ -266,12 +297,14 @@ class Client:
                 raise
         return True
 
+    @understood("list of runner groups")
     def group_id(self) -> int:
         """The id of the wanted runner group. Only organizations and enterprises have groups."""
         if self.github.scope == "repository":
             return 1
         return int(self._group()["id"])
 
+    @understood("list of runner groups")
     def _group(self) -> dict[str, Any]:
         path = f"{scope_path(self.github)}/actions/runner-groups"
         found = []
@@ -284,12 +317,14 @@ class Client:
             f"found: {', '.join(found) or 'none'}"
         )
 
+    @understood("repository or group")
     def serves_public_repositories(self) -> bool:
         """Whether a public repository could send jobs to runners registered here."""
         if self.github.scope == "repository":
             return not self.request("GET", scope_path(self.github))["private"]
         return bool(self._group().get("allows_public_repositories", False))
 
+    @understood("list of downloads")
     def newest_runner_version(self) -> str:
         """The version that GitHub offers for download, e.g. `2.336.0`."""
         answer = self.request("GET", f"{scope_path(self.github)}/actions/runners/downloads")
@@ -306,10 +341,14 @@ class Client:
                 return
 
 
-def error_detail(text: bytes) -> str:
+def error_detail(error: urllib.error.HTTPError) -> str:
+    """GitHub's own words; those of a proxy in between, shortened."""
+    text = b""
+    with error, contextlib.suppress(OSError, http.client.HTTPException):
+        text = error.read()
     try:
         return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return text[:200].decode("utf-8", "replace").strip().replace("\n", " ") or "no text"
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from thebes_runner import docker, processes, settings, system, watchdog
+from thebes_runner import docker, notes, processes, settings, system, watchdog
 from thebes_runner.settings import Instance, Runner
 
 PHASES = (
@@ -46,7 +46,7 @@ def watchdog_ends(instance: Instance) -> int:
 
 
 def examine(runner: Runner, instance: Instance) -> Health:
-    state = system.read_state(instance.state_file)
+    state = notes.read(instance)
     job = watchdog.read_job(instance)
     outdated = system.read_state(settings.STATE_DIR / "version.json").get("outdated_since")
     active = system.unit_active(instance.supervisor_unit)
@@ -67,7 +67,7 @@ def examine(runner: Runner, instance: Instance) -> Health:
         docker=docker_ready(runner, instance),
         memory_mib=watchdog.memory_used(instance, processes.every()),
         disk_free_mib=system.disk_free_mib(Path(instance.directory)),
-        version=runner.version,
+        version=str(state.get("version") or runner.version),
         outdated_days=(now - float(outdated)) / 86_400 if outdated else 0.0,
         last_error=str(state.get("last_error", "")) if phase == "waiting" else "",
     )
@@ -106,7 +106,7 @@ def prometheus(values: Iterable[Health]) -> str:
     metric("docker_up", "gauge", "1 when the runner's Docker daemon answers.", each("docker"))
     metric("memory_mebibytes", "gauge", "Resident memory of all processes of the runner.", each("memory_mib"))
     metric("disk_free_mebibytes", "gauge", "Free disk where the runner works.", each("disk_free_mib"))
-    metric("version_info", "gauge", "The installed release of the runner.", [
+    metric("version_info", "gauge", "The release that the runner runs.", [
         (f'instance_name="{h.instance}",version="{h.version}"', 1.0) for h in values
     ])  # fmt: skip
     metric(

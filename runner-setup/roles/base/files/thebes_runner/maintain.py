@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from thebes_runner import docker, github, reset, settings, system
+from thebes_runner import docker, github, notes, reset, settings, system
 from thebes_runner.errors import RunnerKitError
 from thebes_runner.github import Registration
 from thebes_runner.settings import Instance, Maintenance, Runner
@@ -45,7 +46,7 @@ def dead(
 
 
 def own_ids(runner: Runner) -> set[int]:
-    states = (system.read_state(i.state_dir / "state.json") for i in runner.instances)
+    states = (notes.read(i) for i in runner.instances)
     return {int(state["runner_id"]) for state in states if state.get("runner_id") is not None}
 
 
@@ -100,8 +101,9 @@ def prune_logs(directory: Path, limits: Maintenance) -> int:
     files = []
     for root, _, names in os.walk(directory):
         for name in names:
-            stat = os.lstat(os.path.join(root, name))
-            files.append(LogFile(path=Path(root, name), modified=stat.st_mtime, size=stat.st_size))
+            with contextlib.suppress(FileNotFoundError):  # the supervisor or logrotate was faster
+                stat = os.lstat(os.path.join(root, name))
+                files.append(LogFile(path=Path(root, name), modified=stat.st_mtime, size=stat.st_size))
     old = expired(files, time.time(), limits.log_max_age_days * DAY, limits.log_max_mib * 1024 * 1024)
     for file in old:
         file.path.unlink(missing_ok=True)
@@ -128,12 +130,11 @@ def remove_old_releases(runner: Runner) -> None:
         if stamp.exists():
             used.add(stamp.read_text())
     releases = Path(runner.install_dir).parent
-    reset.delete(*(entry for entry in releases.iterdir() if entry.name not in used))
+    reset.delete(entry for entry in releases.iterdir() if entry.name not in used)
 
 
 def run(runner: Runner, limits: Maintenance) -> bool:
     """All upkeep; one part's failure doesn't stop the others. True when all went well."""
-    client = github.Client(runner.github)
     parts: dict[str, Callable[[], object]] = {
         "logs": functools.partial(prune_logs, settings.LOG_DIR, limits),
         "releases": functools.partial(remove_old_releases, runner),
@@ -142,13 +143,17 @@ def run(runner: Runner, limits: Maintenance) -> bool:
         for instance in runner.instances:
             parts[f"images of {instance.name}"] = functools.partial(prune_images, runner, instance, limits)
     if runner.github.auth != "none":
+        client = github.Client(runner.github)
         parts["registrations"] = functools.partial(reap, runner, limits, client)
         parts["version"] = functools.partial(check_version, runner, client)
     well = True
     for name, part in parts.items():
         try:
             part()
-        except RunnerKitError as error:
-            LOG.error("upkeep of %s: %s", name, error)
+        except Exception as error:
+            expected = isinstance(
+                error, (RunnerKitError, OSError)
+            )  # OSError: a full disk, a token that is gone
+            LOG.error("upkeep of %s: %s", name, error, exc_info=not expected)
             well = False
     return well

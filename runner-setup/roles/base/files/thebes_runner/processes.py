@@ -7,7 +7,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from thebes_runner.errors import HostError
@@ -15,6 +15,7 @@ from thebes_runner.errors import HostError
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
 SUBUID = Path("/etc/subuid")
+LISTENER = "Runner.Listener"
 WORKER = "Runner.Worker"
 
 
@@ -30,6 +31,11 @@ class Process:
 
 def since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
 
 
 def parse_stat(text: str) -> tuple[str, int, float, float]:
@@ -66,6 +72,28 @@ def read(pid: int) -> Process | None:
 def every() -> list[Process]:
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
     return [process for pid in pids if (process := read(pid)) is not None]
+
+
+def workers(uids: Container[int]) -> set[int]:
+    """Numbers of these users' processes that have a worker's name. Reads far less than `every`."""
+    found = set()
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError, ValueError):  # it ended; not a process
+                number = int(entry.name)
+                if entry.stat().st_uid in uids and Path(entry.path, "comm").read_text() == f"{WORKER}\n":
+                    found.add(number)
+    return found
+
+
+def ancestor(pid: int, name: str) -> Process | None:
+    """The nearest of this name among the parents of `pid`."""
+    process = read(pid)
+    while process is not None:
+        process = read(process.parent) if process.parent else None
+        if process is not None and process.name == name:
+            return process
+    return None
 
 
 def uid_ranges(uid: int, user: str, subuid: str) -> list[range]:

@@ -6,7 +6,7 @@ Everything that the instance's user owns is removed and made anew, so nothing th
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -35,6 +35,7 @@ PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams
 ARGUMENT_BYTES = 64 * 1024
 ROUNDS = 3
 MAX_DIAGNOSTICS = 200  # a job can write any number of empty ones
+MAX_LOOKED = 10_000  # and of others among them
 DIAGNOSTIC_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,120}\.log$")
 
 
@@ -106,25 +107,33 @@ def chunks(arguments: Iterable[str], limit: int = ARGUMENT_BYTES) -> Iterator[li
         yield chunk
 
 
-def delete(*paths: Path) -> None:
-    """rm, not shutil: a job can nest folders deeper than Python's recursion limit."""
+def delete(paths: Iterable[Path]) -> None:
+    """rm, not shutil: a job can nest folders deeper than Python's recursion limit. Takes any number of paths,
+    as they come."""
     for chunk in chunks(str(path) for path in paths if os.path.lexists(path)):
         system.run("rm", "-rf", "--one-file-system", "--", *chunk, timeout=1800)
 
 
 def entries(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What is in a folder (not what links point to), while others may remove theirs."""
-    if not directory.is_dir():
+    """What is in a folder (not what links point to), while others may remove theirs. One after the other: a
+    job can make millions, which must not all be in root's memory."""
+    try:
+        scan = os.scandir(directory)
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for entry in list(directory.iterdir()):
-        with contextlib.suppress(FileNotFoundError):
-            yield entry, entry.lstat()
+    with scan:
+        for entry in scan:
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            yield Path(entry.path), found
 
 
 def wipe(instance: Instance, keep_docker: bool, keep_registration: bool) -> None:
     base = Path(instance.directory)
     keep = {"runner", "docker"} if keep_docker else {"runner"}
-    delete(*(entry for entry in base.iterdir() if entry.name not in keep))
+    delete(entry for entry, _ in entries(base) if entry.name not in keep)
 
     def stays(entry: Path, found: os.stat_result) -> bool:
         # A job can put a folder or a link in the place of a registration's file.
@@ -132,22 +141,21 @@ def wipe(instance: Instance, keep_docker: bool, keep_registration: bool) -> None
         # Root's entries are the installed release; the folder is sticky, so they can't be replaced.
         return found.st_uid == 0 or kept
 
-    delete(*(entry for entry, found in entries(instance.runner_dir) if not stays(entry, found)))
+    delete(entry for entry, found in entries(instance.runner_dir) if not stays(entry, found))
 
 
 def forget_schedules(instance: Instance) -> None:
     """Whatever would start processes of the user later: cron, at, a user manager at boot."""
     for spool in CRONTABS:
-        delete(*(entry for entry, found in entries(spool) if found.st_uid == instance.uid))
-    delete(LINGER / instance.user)
+        delete(entry for entry, found in entries(spool) if found.st_uid == instance.uid)
+    delete([LINGER / instance.user])
 
 
 def sweep(instance: Instance, ranges: list[range]) -> None:
     """Remove the user's files in places that all users of the host share."""
     forget_schedules(instance)
     for directory in map(Path, SHARED_DIRECTORIES):
-        owned = (e for e, found in entries(directory) if any(found.st_uid in uids for uids in ranges))
-        delete(*owned)
+        delete(e for e, found in entries(directory) if any(found.st_uid in uids for uids in ranges))
     remove_ipc(ranges)
 
 
@@ -200,7 +208,7 @@ def install(settings: Runner, instance: Instance) -> None:
         raise HostError(f"{release} holds no runner release: run site.yml again")
     if stamp.exists() and stamp.read_text() == release.name:
         return
-    delete(*(e for e in instance.runner_dir.iterdir() if e.name not in PERSISTENT_FILES))
+    delete(e for e, _ in entries(instance.runner_dir) if e.name not in PERSISTENT_FILES)
     # Hard links cost no disk; a runner on a file system of its own gets a copy.
     same = os.stat(release).st_dev == os.stat(instance.runner_dir).st_dev
     how = ("--archive", "--link") if same else ("--archive",)
@@ -220,19 +228,21 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
         return
     room, files = max_mib * 1024 * 1024, MAX_DIAGNOSTICS
     target = instance.log_dir / time.strftime("diag-%Y%m%dT%H%M%S", time.gmtime())
-    for entry in sorted(source.iterdir()):
-        if not DIAGNOSTIC_NAME.match(entry.name):
-            continue
+    with os.scandir(source) as scan:
+        names = [entry.name for entry in itertools.islice(scan, MAX_LOOKED)]
+    for name in sorted(filter(DIAGNOSTIC_NAME.match, names)):
+        if files == 0:
+            break
         try:
-            descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(source / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         with os.fdopen(descriptor, "rb") as log:
-            size = os.fstat(log.fileno()).st_size
-            if not entry.is_file() or size > room or files == 0:
+            found = os.fstat(log.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > room:
                 continue
-            room -= size
+            room -= found.st_size
             files -= 1
             target.mkdir(parents=True, exist_ok=True, mode=0o750)
-            with open(target / entry.name, "wb") as copy:
+            with open(target / name, "wb") as copy:
                 shutil.copyfileobj(log, copy)

@@ -104,8 +104,13 @@ class Instance:
 
     @property
     def state_file(self) -> Path:
-        """The supervisor's; read by health, metrics and drain."""
+        """The supervisor's, for the time after a restart of the host; see notes.py."""
         return self.state_dir / "state.json"
+
+    @property
+    def live_state_file(self) -> Path:
+        """The same in memory; read by health, metrics and drain."""
+        return self.run_dir / "state.json"
 
     @property
     def prepared_file(self) -> Path:
@@ -116,6 +121,12 @@ class Instance:
     def job_file(self) -> Path:
         """The watchdog's, as long as a job lasts."""
         return self.run_dir / "job.json"
+
+    @property
+    def noted_file(self) -> Path:
+        """The watchdog's word to the job that it is noted (noted.py), in a folder that is root's: the job can
+        read it, and not make it. Deleted with everything else when the runner is cleaned."""
+        return Path(self.directory, "job.json")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ Root runs this; the listener and the job run as the instance's user in a unit of
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import secrets
@@ -15,19 +14,21 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
-from thebes_runner import firewall, github, processes, reset, system
+from thebes_runner import firewall, github, notes, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
+from thebes_runner.registered import Registered, handed_over, refused, terms
 from thebes_runner.settings import Instance, Runner
 from thebes_runner.system import LOG
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
-# Checks in a row that find a listener offline before it is ended: it may hang, or a job stopped it before the
-# watchdog saw that there was one. GitHub itself would wait for a day.
+# Checks in a row that find a listener offline before it is ended: it hangs. GitHub itself waits for a day.
 SILENT_CHECKS = 5
+BY_HAND = "delete it there under Settings, Actions, Runners"
 # Exit codes of Runner.Listener (its Constants.cs).
 MEANING = {
     0: "ended",
@@ -75,12 +76,13 @@ class Supervisor:
     def __init__(self, settings: Runner, instance: Instance) -> None:
         self.settings = settings
         self.instance = instance
-        self.client = github.Client(settings.github)
+        self.state = notes.read(instance)
+        self.registered = Registered(settings, instance, self.state)
+        self.client = self.registered.client
         self.stopping = False  # we ended the listener ourselves
+        self.stale = False  # the listener is to begin anew as soon as it is idle
         self.silent = 0  # checks in a row that found it offline
-        self.state_file = instance.state_file
-        self.state = system.read_state(self.state_file)
-        self.saved = True
+        self.saved = instance.live_state_file.exists()
 
     # --- state: read by health, metrics and drain --------------------------------------------
 
@@ -93,13 +95,20 @@ class Supervisor:
             self.state["since"] = time.time()
         self.state.update(values, phase=phase)
         try:
-            system.write_atomic(self.state_file, json.dumps(self.state))
+            notes.write(self.instance, self.state)
         except OSError as error:
             if self.saved:  # said once, tried again at the next note
-                LOG.warning("%s: %s is out of date: %s", self.instance.name, self.state_file, error)
+                LOG.warning("%s: the noted state is out of date: %s", self.instance.name, error)
             self.saved = False
         else:
             self.saved = True
+
+    def note_registration(self, **values: object) -> None:
+        """Before it is made, or it is not made at all (OSError): an old one taken for the live one would be
+        "gone", which ends the listener, with a job that has just come to it."""
+        self.state.update(values)
+        notes.write_live(self.instance, self.state)
+        self.note("registering", **values)
 
     def add(self, counter: str) -> None:
         self.state[counter] = int(self.state.get(counter, 0)) + 1
@@ -136,12 +145,13 @@ class Supervisor:
             raise HostError(str(outcome))
 
     def adopt(self) -> None:
-        """After a crash or reload the listener may still be there. Idle: end it, as its settings
-        may be old. Busy: wait for the job."""
+        """After a crash or reload the listener may still be there. Idle: end it, as its settings and its
+        release may be old. Busy: wait for the job."""
         if not system.unit_active(self.instance.job_unit):
             return
         LOG.info("%s: a listener still runs, adopted", self.instance.name)
-        if not self.job_started() and self.settings.ephemeral:
+        self.stale = True
+        if not self.job_started():
             self.stop_idle_listener()
         self.watch()
         self.finish()
@@ -149,7 +159,11 @@ class Supervisor:
     def prepare(self) -> None:
         self.note("cleaning")
         reset.reset(self.settings, self.instance)
-        self.deregister()
+        try:
+            self.deregister()
+        except RunnerKitError as error:
+            if not self.give_up(error):
+                raise
         firewall.ensure(self.settings)
         free = system.disk_free_mib(self.instance.directory)
         if free < self.settings.disk_min_mib:
@@ -170,25 +184,36 @@ class Supervisor:
             self.refuse_public()
             name = runner_name(self.settings.name_prefix, self.instance.name)
             group = self.client.group_id()
+            self.note_registration(runner_id=None, runner_name=name, terms=terms(self.settings))
             runner_id, blob = self.client.mint(name, self.settings.labels, group)
-            self.note("registering", runner_id=runner_id, runner_name=name)
+            self.note_registration(runner_id=runner_id)
             values["ACTIONS_RUNNER_INPUT_JITCONFIG"] = blob
-        elif not (self.instance.runner_dir / ".runner").exists():
+        elif (self.instance.runner_dir / ".runner").exists():
+            name = self.registered.name or self.lasting_name
+            self.note_registration(runner_name=name, terms=self.registered.terms)
+        else:
             self.refuse_public()
             values = self.persistent_registration()
         text = "".join(f"{key}={value}\n" for key, value in values.items())
         system.write_atomic(self.instance.run_dir / "listener.env", text)
 
-    def use_prepared(self, prepared: os.PathLike[str]) -> dict[str, str]:
-        with open(prepared, encoding="utf-8") as file:
-            value = json.load(file)
-        os.unlink(prepared)
-        self.note("registering", runner_id=value["runner_id"], runner_name=value["name"])
-        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": value["jit_config"]}
+    def use_prepared(self, prepared: Path) -> dict[str, str]:
+        value = system.read_state(prepared)
+        if not {"runner_id", "name", "jit_config"} <= value.keys():
+            prepared.unlink()  # a controller hands over another only when there is none
+            raise HostError(f"{prepared} was no one-time configuration: run site.yml from the controller")
+        made = handed_over(self.settings, value)
+        self.note_registration(runner_id=value["runner_id"], runner_name=value["name"], terms=made)
+        prepared.unlink()
+        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": str(value["jit_config"])}
+
+    @property
+    def lasting_name(self) -> str:
+        return f"{self.settings.name_prefix}{self.instance.name}"
 
     def persistent_registration(self) -> dict[str, str]:
-        name = f"{self.settings.name_prefix}{self.instance.name}"
-        self.note("registering", runner_id=None, runner_name=name)
+        name = self.lasting_name
+        self.note_registration(runner_id=None, runner_name=name, terms=terms(self.settings))
         target = self.settings.github
         kind = "enterprises/" if target.scope == "enterprise" else ""
         values = {
@@ -210,7 +235,10 @@ class Supervisor:
 
     def listen(self) -> None:
         self.stopping = False
+        # When GitHub would not let a persistent one go that is to be made anew.
+        self.stale = not self.settings.ephemeral and self.registered.outdated
         self.silent = 0
+        self.state["version"] = self.settings.version
         # The watchdog may have noted the last listener's job while that ended.
         self.instance.job_file.unlink(missing_ok=True)
         system.run("systemctl", "start", self.instance.job_unit)
@@ -219,8 +247,9 @@ class Supervisor:
         self.watch()
 
     def watch(self) -> None:
-        """Until the listener ends; meanwhile drain when asked, and notice a lost registration."""
+        """Until the listener ends; meanwhile end it when asked, and notice a lost registration."""
         next_check = time.monotonic() + self.settings.registration_check_seconds
+        asked = False  # GitHub, since the last job, whether the listener may be ended
         with processes.handle(system.main_pid(self.instance.job_unit)) as handle:
             while not ended(handle, POLL_SECONDS):
                 busy = self.job_started()
@@ -231,20 +260,22 @@ class Supervisor:
                     next_check = time.monotonic() + self.settings.registration_check_seconds
                     self.check_firewall(busy)
                 if busy:
-                    continue
-                if self.draining() and not self.stopping:
+                    asked = False
+                elif (self.stale or self.draining()) and not self.stopping and (due or not asked):
+                    asked = True
                     self.stop_idle_listener()
                 elif due:
                     self.check_registration()
 
     def check_firewall(self, busy: bool) -> None:
-        """A flush of the host's rules takes ours along. Without them no job may come; one that runs stays."""
+        """A flush of the host's rules takes ours along. Without them no job may come: the listener is ended
+        before the error is waited out. A job that runs, or has just come, stays."""
         try:
             firewall.ensure(self.settings)
         except HostError as error:
-            if not busy:
-                raise
             LOG.error("%s: %s", self.instance.name, error)
+            if not busy and self.stop_idle_listener():
+                raise
 
     def job_started(self) -> bool:
         """The watchdog is the one that knows; it writes the job's file as long as the job lasts."""
@@ -252,34 +283,27 @@ class Supervisor:
 
     def check_registration(self) -> None:
         """End an idle listener that GitHub no longer knows, or has long not heard of. Doubt is no reason."""
-        if self.settings.github.auth == "none":
+        if self.settings.github.auth == "none" or not self.registration_known():
             return
         try:
-            runner_id = self.state.get("runner_id") or self.find_id()
-            status = self.client.status(int(runner_id)) if runner_id else None
-        except RunnerKitError as error:
+            found = self.registered.find()
+        except (RunnerKitError, OSError) as error:
             LOG.warning("%s: can't check the registration: %s", self.instance.name, error)
             return
-        self.silent = self.silent + 1 if status == "offline" else 0
-        if status is None:
+        if found is None:
             LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
-            self.forget_registration()
-            self.state["runner_id"] = None
+            self.registered.forget()
             self.add("registrations_lost")
             self.stop_listener()
-        elif self.silent >= SILENT_CHECKS:
-            LOG.warning("%s: GitHub has not heard of the listener for long: ending it", self.instance.name)
-            self.stop_idle_listener()
+            return
+        self.silent = self.silent + 1 if found.status == "offline" else 0
+        if self.silent >= SILENT_CHECKS and self.stop_idle_listener():
+            LOG.warning("%s: GitHub has not heard of the listener for long: ended it", self.instance.name)
 
-    def find_id(self) -> int | None:
-        """A persistent runner's id is known to GitHub only; look it up by its name."""
-        name = str(self.state.get("runner_name") or "")
-        if not name:
-            return None  # never registered
-        found = [r.id for r in self.client.registrations(name) if r.name == name]
-        if found:
-            self.state["runner_id"] = found[0]
-        return found[0] if found else None
+    def registration_known(self) -> bool:
+        if not self.registered.known:
+            LOG.warning("%s: not known under which name it listens: left alone", self.instance.name)
+        return self.registered.known
 
     def clean_between_jobs(self) -> None:
         """Persistent mode: the job-completed hook asks root to remove what the user may not."""
@@ -287,8 +311,8 @@ class Supervisor:
         if self.settings.ephemeral or not os.path.lexists(request):
             return
         try:
-            reset.delete(self.instance.runner_dir / "_work")
-            reset.delete(request)  # a job may have made a folder of it
+            reset.delete([self.instance.runner_dir / "_work"])
+            reset.delete([request])  # a job may have made a folder of it
         except HostError as error:  # no next job in what is left; all is cleaned when the listener has ended
             LOG.warning("%s: can't clean between jobs: %s", self.instance.name, error)
             self.stop_listener()
@@ -298,39 +322,59 @@ class Supervisor:
     def draining(self) -> bool:
         return self.instance.drain_file.exists()
 
-    def stop_idle_listener(self) -> None:
-        """Only GitHub knows whether a job is on its way: it refuses to delete a busy runner."""
+    def stop_idle_listener(self) -> bool:
+        """Whether it was ended; not if a job may have come to it, or if that can't be known."""
+        if not self.registration_known():
+            return False
         try:
-            if self.deregister():
-                self.stop_listener()
-        except RunnerKitError as error:
-            LOG.warning("%s: can't deregister yet: %s", self.instance.name, error)
+            if not self.let_go():
+                LOG.info("%s: a job has come to the listener: it goes on", self.instance.name)
+                return False
+        except (RunnerKitError, OSError) as error:
+            if self.worker_runs() or not self.give_up(error):
+                LOG.warning("%s: can't end the listener yet: %s", self.instance.name, error)
+                return False
+        self.stop_listener()
+        return True
+
+    def let_go(self) -> bool:
+        """Only GitHub knows whether a job is on its way: it refuses to delete a busy runner."""
+        if self.settings.github.auth == "none":
+            return not self.worker_runs()  # the best that can be known here
+        if self.keeps_registration():
+            found = self.registered.find()
+            return found is None or not found.busy
+        return self.deregister()
+
+    def worker_runs(self) -> bool:
+        """Also one that the watchdog has not noted yet."""
+        own = processes.owned_by([range(self.instance.uid, self.instance.uid + 1)], processes.every())
+        return processes.oldest_worker(own) is not None
+
+    def give_up(self, error: Exception) -> bool:
+        """A registration at a place that the settings have left, where these credentials will never do."""
+        if not (self.registered.moved and isinstance(error, RunnerKitError) and refused(error)):
+            return False
+        LOG.warning("%s: %s; %s", self.instance.name, self.registered.left(error), BY_HAND)
+        self.registered.forget()
+        self.note(str(self.state.get("phase")), terms=None)  # told once
+        return True
 
     def stop_listener(self) -> None:
         self.stopping = True
         system.run("systemctl", "stop", self.instance.job_unit, timeout=STOP_SECONDS * 2)
 
+    def keeps_registration(self) -> bool:
+        """A persistent runner's stays from listener to listener, until it is drained or to be made anew."""
+        return not (self.settings.ephemeral or self.draining() or self.registered.outdated)
+
     def deregister(self) -> bool:
-        """Delete the one-time registration; False when GitHub says that a job runs on it."""
+        """Delete a registration that is not to stay; False when GitHub says that a job runs on it."""
         # Without credentials there is nothing to call: GitHub itself removes an ephemeral runner
         # that was used, or that stayed offline for a day. Its id is kept for `remove` to tell.
-        if self.settings.github.auth == "none":
+        if self.settings.github.auth == "none" or self.keeps_registration():
             return True
-        runner_id = self.state.get("runner_id")
-        if not self.settings.ephemeral:
-            if not self.draining():
-                return True
-            runner_id = runner_id or self.find_id()
-        if runner_id is not None:
-            if not self.client.delete(int(runner_id)):
-                return False
-            if not self.settings.ephemeral:
-                self.forget_registration()
-        self.state["runner_id"] = None
-        return True
-
-    def forget_registration(self) -> None:
-        reset.delete(*(self.instance.runner_dir / name for name in reset.PERSISTENT_FILES))
+        return self.registered.delete()
 
     def finish(self) -> tuple[Outcome, bool]:
         """How the listener ended, and whether it had a job."""
@@ -348,30 +392,30 @@ class Supervisor:
         return outcome, had_job
 
     def retire(self, phase: str) -> None:
-        if reason := self.end(phase):
-            LOG.warning("%s: registration left to the reaper: %s", self.instance.name, reason)
+        if left := self.end(phase):
+            LOG.warning("%s: %s", self.instance.name, left)
 
     def end(self, phase: str) -> str | None:
-        """End, deregister and wipe; why the registration is still at GitHub, or None."""
+        """End, deregister and wipe; which registration is still at GitHub and why, or None."""
         self.stop_listener()
-        reason = None
+        left = None
         try:
             if not self.deregister():
-                reason = "GitHub says that a job runs on it"
+                left = self.registered.left("GitHub says that a job runs on it")
         except (RunnerKitError, OSError) as error:  # OSError: a key or token that can't be read
-            reason = str(error)
+            left = self.registered.left(error)
+            self.give_up(error)
         reset.reset(self.settings, self.instance)
         self.note(phase)
-        return reason
+        return left
 
     def known_registrations(self) -> list[dict[str, object]]:
         """Those that GitHub may still have: the last one, and one that was handed over but not yet used."""
-        prepared = system.read_state(self.instance.prepared_file)
-        found = [
-            {"runner_id": self.state.get("runner_id"), "name": self.state.get("runner_name")},
-            {"runner_id": prepared.get("runner_id"), "name": prepared.get("name")},
-        ]
-        return [value for value in found if value["runner_id"] is not None]
+        value = system.read_state(self.instance.prepared_file)
+        made = handed_over(self.settings, value)
+        state = {"runner_id": value.get("runner_id"), "runner_name": value.get("name"), "terms": made}
+        prepared = Registered(self.settings, self.instance, state)
+        return [r.noted() for r in (self.registered, prepared) if r.state.get("runner_id") is not None]
 
     def wait_after(self, error: RunnerKitError | OSError, failures: int) -> None:
         asked = error.retry_after if isinstance(error, GitHubError) else None

@@ -2,13 +2,14 @@
 
 The age of a job is the age of its `Runner.Worker`, read from /proc by root: idle time does not
 count, and a job can't make itself younger. Once seen, a job counts until its listener has ended,
-so hiding the worker changes nothing. All state is the file job.json of the instance, so a restart
-of the watchdog forgets nothing.
+so hiding the worker changes nothing; and the job-started hook lets no step run before. All state
+is the file job.json of the instance, so a restart of the watchdog forgets nothing.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import enum
 import functools
@@ -19,12 +20,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from thebes_runner import docker, processes, system
-from thebes_runner.errors import HostError, RunnerKitError
+from thebes_runner import docker, noted, notes, processes, system
+from thebes_runner.errors import HostError, RunnerKitError, SettingsError
 from thebes_runner.processes import Process
 from thebes_runner.settings import Instance, Runner, Watchdog
 from thebes_runner.system import LOG
 
+NOTICE_SECONDS = 0.25  # how soon a new job is noted, whose hook waits for it
+NOTICE_SHARE = 20  # of the time at most, however many processes there are
 COOL_DOWN_SECONDS = 600.0  # for a supervisor that never comes to an end of its cleaning
 INODES_MIN = 20_000
 
@@ -128,11 +131,6 @@ def scarce(room: os.statvfs_result, disk_min_mib: float) -> tuple[str, str] | No
     return None
 
 
-def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
-
-
 class Watch:
     """One look at all instances; `look` is called for ever."""
 
@@ -140,8 +138,29 @@ class Watch:
         self.settings = settings
         self.limits = limits
         self.ended: Ended | None = None  # in memory only: at worst a restart ends one job more
+        self.seen: set[int] = set()  # workers that the last look has seen
+
+    def workers(self) -> set[int]:
+        """Those that could be a new job's."""
+        uids = set()
+        for instance in self.settings.instances:
+            with contextlib.suppress(SettingsError):  # `look` says so
+                if not (self.settings.ephemeral and instance.job_file.exists()):
+                    uids.add(instance.uid)
+        return processes.workers(uids)
+
+    def rest(self, until: float) -> None:
+        """Until then (time.monotonic), or until there is a worker that the last look did not see."""
+        cost = 0.0
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, max(NOTICE_SECONDS, cost * NOTICE_SHARE)))
+            started = time.monotonic()
+            if self.workers() - self.seen:
+                return
+            cost = time.monotonic() - started
 
     def look(self) -> None:
+        self.seen = self.workers()
         everything = processes.every()
         jobs: list[Instance] = []
         for instance in self.settings.instances:
@@ -174,6 +193,8 @@ class Watch:
             instance.job_file.unlink(missing_ok=True)
         elif job != before:
             write_job(instance, job)
+        if job is not None:
+            tell(instance, job)
         return job
 
     def enforce(self, instance: Instance, job: Job, own: Sequence[Process]) -> None:
@@ -220,7 +241,7 @@ class Watch:
         short = self.shortage(jobs)
         if short is None:
             return
-        state = system.read_state(self.ended.instance.state_file) if self.ended else {}
+        state = notes.read(self.ended.instance) if self.ended else {}
         now = time.time()
         measure = functools.partial(usage, short.reason, everything)
         found = choose(short.jobs, measure, self.ended, state, now)
@@ -271,14 +292,25 @@ def memory_used(instance: Instance, everything: Sequence[Process]) -> float:
 def read_job(instance: Instance) -> Job | None:
     """The known job, unless it was noted before the host's last start."""
     value = system.read_state(instance.job_file)
-    if value.pop("boot", None) != boot_id():
+    if value.pop("boot", None) != processes.boot_id():
         return None
     return Job(**value)
 
 
 def write_job(instance: Instance, job: Job) -> None:
-    value = {**dataclasses.asdict(job), "boot": boot_id()}
+    value = {**dataclasses.asdict(job), "boot": processes.boot_id()}
     system.write_atomic(instance.job_file, json.dumps(value))
+
+
+def tell(instance: Instance, job: Job) -> None:
+    """The job, whose hook waits for it."""
+    word = noted.word(job.worker, job.started)
+    if noted.read(instance.noted_file) == word:
+        return
+    try:
+        system.write_atomic(instance.noted_file, word, mode=0o644)
+    except OSError as error:  # tried again at the next look
+        LOG.warning("%s: the job can't be told that it is noted: %s", instance.name, error)
 
 
 def report(instance: Instance, reason: str, text: str) -> None:
@@ -298,4 +330,4 @@ def run(settings: Runner, limits: Watchdog) -> None:
     while True:
         started = time.monotonic()
         watch.look()
-        time.sleep(max(0.0, limits.interval - (time.monotonic() - started)))
+        watch.rest(started + limits.interval)
