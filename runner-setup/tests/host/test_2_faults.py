@@ -129,7 +129,9 @@ def test_a_job_is_noted_before_its_first_step(jobs: Jobs, host: Host) -> None:
     """Also between the watchdog's whole looks, and where the job can't touch it."""
     word = "$THEBES_RUNNER_DIR/../job.json"
     with host.limits(interval=600):
-        state = jobs.run(f"test $(stat -c %u {word}) = 0; grep -q worker {word}; ! rm -f {word}; ! touch {word}")
+        state = jobs.run(
+            f"test $(stat -c %u {word}) = 0; grep -q worker {word}; ! rm -f {word}; ! touch {word}"
+        )
     assert state["conclusion"] == "success", state["log"]
 
 

@@ -129,7 +129,7 @@ def test_a_controller_learns_where_to_deregister(
     hub = github_settings(scope="repository", target="acme/product")
     assert deregister(hub, app_key, runner.id).returncode == 0
     assert runner.id in fake.runners  # not there
-    done = deregister(hub, app_key, runner.id, "--scope=organization", "--target=acme")
+    done = deregister(hub, app_key, runner.id, scope="organization", target="acme")
     assert (done.returncode, done.stderr, fake.runners) == (0, "", {})
 
 

@@ -396,10 +396,11 @@ def test_a_persistent_runner_that_never_registered_has_nothing_to_leave(
     assert supervisor.end("drained") is None
 
 
-def deregister(github: GitHub, key: Path, runner_id: int, *options: str) -> subprocess.CompletedProcess[str]:
+def deregister(github: GitHub, key: Path, runner_id: int, **place: str) -> subprocess.CompletedProcess[str]:
     program = Path(settings.__file__).parents[1] / "thebes-runner"
     return subprocess.run(
-        [program, "deregister", str(runner_id), *options], capture_output=True, text=True, check=False,
+        [program, "deregister", json.dumps({"runner_id": runner_id, "name": "h", **place})],
+        capture_output=True, text=True, check=False,
         input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
     )  # fmt: skip
 

@@ -138,13 +138,14 @@ def mint_command(arguments: argparse.Namespace) -> int:
 def deregister_command(arguments: argparse.Namespace) -> int:
     """On a controller: delete a registration, which may be gone already, where it was made."""
     given = settings.controller(sys.stdin.read())
-    place: dict[str, Any] = {key: value for key in registered.PLACE if (value := getattr(arguments, key))}
+    place = {key: value for key, value in arguments.registration.items() if key in registered.PLACE}
     if place:
         place["installation_id"] = ""  # the App's is another one there
     client = github.Client(dataclasses.replace(given.github, **place), given.secret)
     client.check_access()  # else a 404 would say nothing about this runner
-    if not client.delete(arguments.id):
-        raise RunnerKitError(f"runner {arguments.id} stays: GitHub says that a job runs on it")
+    runner_id = int(arguments.registration["runner_id"])
+    if not client.delete(runner_id):
+        raise RunnerKitError(f"runner {runner_id} stays: GitHub says that a job runs on it")
     return 0
 
 
@@ -178,7 +179,7 @@ def parser() -> argparse.ArgumentParser:
     verb(
         "remove",
         remove_command,
-        "wipe one instance and deregister it; without credentials, print what `deregister` takes as JSON",
+        "wipe one instance and deregister it; without credentials, print what `deregister` takes, a line each",
     ).add_argument("instance")
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
@@ -194,9 +195,7 @@ def parser() -> argparse.ArgumentParser:
     mint.add_argument("--prefix", required=True)
     mint.add_argument("--labels", required=True)
     gone = verb("deregister", deregister_command, "delete a registration (settings on standard input)")
-    gone.add_argument("id", type=int)
-    for key in registered.PLACE:
-        gone.add_argument(f"--{key}", default="", help="as printed by `remove`, if the settings have changed")
+    gone.add_argument("registration", type=json.loads, help="a line as `remove` prints it")
     wants = verb("wants-config", wants_config_command, "whether a controller must mint: yes or no")
     wants.add_argument("instance")
     check = verb("check", check_command, "validate a settings file")
