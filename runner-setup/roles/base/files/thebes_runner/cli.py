@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from thebes_runner import (
     firewall,
@@ -179,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     verb(
         "remove",
         remove_command,
-        "wipe one instance and deregister it; without credentials, print what `deregister` takes, a line each",
+        "wipe one instance and deregister it; without credentials, print lines for `deregister`",
     ).add_argument("instance")
     verb("watch", watch_command, "the watchdog of all instances")
     verb("maintain", maintain_command, "reap, prune, look for a newer runner")
