@@ -6,7 +6,7 @@ AGENT_MEMORY := tests/workloads/agent_memory
 PIN := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-disk test-docker test-memory test-hosts test-workflows test-long lint bench lock \
+.PHONY: help run test test-browser test-disk test-docker test-memory test-hosts test-hosts-core test-workflows test-long lint bench lock \
 	formats ci-environment clean
 
 help: ## List the targets
@@ -31,6 +31,10 @@ test-hosts: ## Provision a systemd container and run jobs on it (root; installs 
 	$(MAKE) test-docker
 	$(MAKE) test-memory
 	@echo "test tier: hosts"
+
+test-hosts-core: ## A part of it: provision, jobs, remove; no faults, no other settings (root; ten minutes)
+	$(MAKE) --directory runner-setup test-hosts-core
+	@echo "test tier: hosts-core"
 
 test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow and run them under act (installs Go, Node and act)
 	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)

@@ -225,15 +225,13 @@ def proxy() -> Iterator[str]:
 def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     host: Host, github: GitHub, proxy: str
 ) -> None:
-    """All the other choices at once, then two jobs on one registration."""
-    play(
-        "site.yml", "-e",
-        json.dumps({
-            "runner_instances": ["a"], "runner_scope": "repository", "runner_target": "acme/product",
-            "runner_auth": "token", "runner_ephemeral": False, "docker_mode": "rootful",
-            "base_https_proxy": proxy,
-        }),
-    )  # fmt: skip
+    """All the other choices at once, two jobs on one registration, then other labels."""
+    settings = {
+        "runner_instances": ["a"], "runner_scope": "repository", "runner_target": "acme/product",
+        "runner_auth": "token", "runner_ephemeral": False, "docker_mode": "rootful",
+        "base_https_proxy": proxy,
+    }  # fmt: skip
+    play("site.yml", "-e", json.dumps(settings))
     jobs = Jobs(github, host)
     name = wait_ready(github, "a")
     assert "github.test:8443" in Proxy.asked  # the supervisor's calls
@@ -250,6 +248,11 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     wait_for(
         lambda: host.health("a")["registrations_lost"] and github.ready("a"), "it registers again by itself"
     )
+    busy = jobs.submit("sleep 60")  # for about as long as the playbook takes, which leaves it alone
+    jobs.started(busy, "Run sleep")
+    play("site.yml", "--tags", "runner", "-e", json.dumps({**settings, "runner_labels": ["changed"]}))
+    assert jobs.done(busy)["conclusion"] == "success"
+    assert jobs.run("true", labels=("changed",))["conclusion"] == "success"
 
 
 @pytest.fixture
