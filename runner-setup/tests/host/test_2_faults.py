@@ -327,7 +327,7 @@ def test_a_full_var_stops_neither_jobs_nor_their_limit(full_var: None, host: Hos
         jobs.started(jobs.submit("trap '' INT; sleep 300"), "Run trap")
         recovered(github, "a", second)
         assert host.watchdog_said("a: watchdog (job-limit)", begun)
-    assert "state.json is out of date: [Errno 28]" in host.run("journalctl -u thebes-runner@a")
+    assert "the noted state is out of date: [Errno 28]" in host.run("journalctl -u thebes-runner@a")
     host.run("rm /var/lib/thebes-runner/fill")
     wait_for(lambda: host.health("a")["runner_name"] in github.ready("a"), "the state is right again")
 
