@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from _choices import choices
 from _makespan import History, Times, files_in, ninth, pieces_per_file, played, ratio, shards_per_file, table
+from _measure import measure
 from _peers import PEERS, Split, chunks, least_duration
 
 from thebes.history import store
@@ -156,7 +157,7 @@ def _drift_cells(name: str, history: History, tool: Planner, held: Sequence[floa
         for project, pairs in history.items()
     }
     both = [value for values in ratios.values() for value in values]
-    cells = [f"{median(values):.3f} / {ninth(values):.3f}" for values in (*ratios.values(), both)]
+    cells = [f"{median(values):.4f} / {ninth(values):.4f}" for values in (*ratios.values(), both)]
     return (name, *cells, f"{max(both):.2f}", f"{fmean(held):.2f}")
 
 
@@ -181,6 +182,23 @@ def size() -> None:
             cpu, megabytes = apart(job, *arguments)
             rows.append((name, f"{arguments[1] * 10:,}", f"{cpu:.2f}", f"{megabytes:.0f}"))
     table(("64 shards, ten tests a file", "tests", "CPU, s", "memory added, MB"), rows)
+
+
+def command() -> None:
+    """`thebes plan` as a whole process, start of Python and reading included."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        for files, runs, against in ((10_000, 1, False), (10_000, 2, False), (10_000, 1, True), (100_000, 1, True)):
+            paths = [str(Path(folder, f"{files}-{seed}.json")) for seed in range(runs)]
+            for seed, path in enumerate(paths):
+                Path(path).write_text(json.dumps(_made_up(files, seed)))
+            given = [word for path in paths for word in ("--durations", path)]
+            given += ["--against", paths[-1]] if against else ["--out", str(Path(folder, "plan.json"))]
+            plan = [sys.executable, "-m", "thebes", "plan", "--from-durations", "--shards", "64", *given]
+            used = measure(plan, expected=(0,))
+            what = f"from {runs} run{'s' * (runs > 1)}{', --against one' * against}"
+            rows.append((f"{files * 10:,}", f"{files:,}", what, f"{used.cpu:.2f}", f"{used.memory:.0f}"))
+    table(("tests", "files", "thebes plan --from-durations --shards 64", "CPU, s", "peak memory, MB"), rows)
 
 
 def apart(job: Callable[..., Cost], *arguments: object) -> Cost:
@@ -274,6 +292,7 @@ def main() -> int:
         "size",
     ):  # first, while this process is small: its own peak hides what others add
         size()
+        command()
     if options.only in (None, "known"):
         known(read_suites(options.data))
     if options.only in (None, "drift"):
