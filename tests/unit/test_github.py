@@ -140,13 +140,13 @@ def test_runners_by_speed() -> None:
     tasks = [msgspec.structs.replace(task, speed=speed) for task, speed in zip(made.tasks, speeds, strict=True)]
     made = msgspec.structs.replace(made, tasks=tuple(tasks))
     given = matrix.runners("usual", "", '{"2": ["self-hosted", "fast"]}')
-    assert [each["runner"] for each in matrix.matrices(made, given, waves=False)[0]] == [
-        ["self-hosted", "fast"],
-        "usual",
-    ]
+    wave = json.loads(matrix.outputs(made, given, waves=False)["wave-1"])["include"]
+    assert [each["runner"] for each in wave] == [["self-hosted", "fast"], "usual"]
     assert "self-hosted" in given.all()
+    both = matrix.runners("usual", '{"quality": "own"}', '{"1": "slow"}')
+    assert (both.of("unit"), both.of("quality")) == ("slow", "own")  # which any speed of 1 would take
     with pytest.raises(InputError, match="speed-runners: no label for machines of speed 2, which"):
-        matrix.matrices(made, matrix.runners("usual", ""), waves=False)
+        matrix.outputs(made, matrix.runners("usual", ""), waves=False)
     with pytest.raises(InputError, match="speed-runners: 'fast' is no speed"):
         matrix.runners("usual", "", '{"fast": "x"}')
 
@@ -313,6 +313,19 @@ def test_a_lost_api_is_no_pass(project: Project) -> None:
     asked = project.thebes("github", "decide", "artifacts", "--plan", "plan.json", "--out", "out", env=run)
     assert asked.exit == 3
     assert set(project.reasons()) == {"attempts-unknown"}
+
+
+def test_shards_for_runners_of_different_speed_are_planned_run_and_decided(project: Project) -> None:
+    speeds = "[tool.thebes]\nshards = 1\n[tool.thebes.plan]\nrunner-speeds = [2.0]\n"
+    project.write({"pyproject.toml": speeds, "tests/unit/test_a.py": "def test_a(): pass\n"})
+    project.commit()
+    refused = project.thebes("github", "plan", "--out", "plan.json")
+    assert (refused.exit, "speed-runners: no label for machines of speed 2" in refused.stderr) == (2, True)
+    assert project.thebes("github", "plan", "--out", "plan.json", "--speed-runners", '{"2": "fast"}').exit == 0
+    (task,) = json.loads((project.root / "plan.json").read_bytes())["tasks"]
+    assert task["speed"] == 2.0
+    assert project.thebes("github", "task", task["id"], "--plan", "plan.json", "--out", "artifacts").exit == 0
+    assert project.thebes("github", "decide", "artifacts", "--plan", "plan.json", "--out", "out").exit == 0
 
 
 def test_without_a_plan_nothing_is_a_pass_and_nothing_else_is_needed(project: Project) -> None:

@@ -23,13 +23,13 @@ class Runners(NamedTuple):
 
     def of(self, gate: str, speed: float = 1.0) -> Labels:
         """InputError where a task is for a machine of another speed than the usual, and nobody says which these are."""
-        if speed in self.by_speed:
-            return self.by_speed[speed]
-        if speed != 1.0:
+        if speed == 1.0:
+            return self.by_gate.get(gate, self.by_speed.get(speed, self.usual))
+        if speed not in self.by_speed:
             raise InputError(
                 f"speed-runners: no label for machines of speed {speed:g}, which plan.runner-speeds asks for"
             )
-        return self.by_gate.get(gate, self.usual)
+        return self.by_speed[speed]
 
     def all(self) -> set[str]:
         found = [self.usual, *self.by_gate.values(), *self.by_speed.values()]
@@ -77,24 +77,19 @@ def _labels(value: object, where: str) -> Labels:
     raise InputError(f"{where}: expected a label or a list of labels, found {value!r}")
 
 
-def matrices(plan: Plan, labels: Runners, *, waves: bool) -> list[list[dict[str, object]]]:
-    """Entries of the matrices: four that may wait for one another, and a last one for what the first can't hold.
+def jobs_of(plan: Plan, *, waves: bool) -> dict[str, list[Task]]:
+    """The tasks of each matrix, by its job: four that may wait for one another, and a last one for what the first
+    can't hold.
 
     Without `waves` everything is in the first and the last, which start at once. InputError: too many tasks.
     """
-    found: list[list[dict[str, object]]] = [[] for _ in range(WAVES + 1)]
-    gates = {suite.id: suite for suite in plan.suites}
+    found: list[list[Task]] = [[] for _ in range(WAVES + 1)]
     for task in plan.tasks:
-        suite = gates[task.suite]
-        found[task.wave - 1 if waves else 0].append(_entry(task, suite.gate, suite.python, labels))
+        found[task.wave - 1 if waves else 0].append(task)
     found[WAVES] = found[0][MOST:]
     found[0] = found[0][:MOST]
     _refuse(found)
-    return found
-
-
-def _entry(task: Task, gate: str, python: str, labels: Runners) -> dict[str, object]:
-    return {"task": task.id, "gate": gate, "python": python, "runner": labels.of(gate, task.speed)}
+    return dict(zip(JOBS, found, strict=True))
 
 
 def _refuse(found: Sequence[Sequence[object]]) -> None:
@@ -106,8 +101,14 @@ def _refuse(found: Sequence[Sequence[object]]) -> None:
 
 def outputs(plan: Plan, labels: Runners, *, waves: bool) -> dict[str, str]:
     """The matrices as a job's outputs; an empty text for a matrix without a job, which GitHub would refuse."""
-    found = matrices(plan, labels, waves=waves)
+    suites = {suite.id: suite for suite in plan.suites}
+
+    def entry(task: Task) -> dict[str, object]:
+        suite = suites[task.suite]
+        runner = labels.of(suite.gate, task.speed)
+        return {"task": task.id, "gate": suite.gate, "python": suite.python, "runner": runner}
+
     return {
-        name: json.dumps({"include": entries}, separators=(",", ":")) if entries else ""
-        for name, entries in zip(JOBS, found, strict=True)
+        job: json.dumps({"include": [entry(task) for task in tasks]}, separators=(",", ":")) if tasks else ""
+        for job, tasks in jobs_of(plan, waves=waves).items()
     }

@@ -112,8 +112,7 @@ def _gather(artifacts: Path, into: Path, prefix: str, plan: Plan, since: int) ->
 
 def _in_jobs(plan: Plan, *, waves: bool) -> dict[str, list[str]]:
     """Task ids by the job whose matrix has them."""
-    found = matrix.matrices(plan, matrix.Runners("", {}), waves=waves)
-    return {name: [str(entry["task"]) for entry in entries] for name, entries in zip(matrix.JOBS, found, strict=True)}
+    return {job: [task.id for task in tasks] for job, tasks in matrix.jobs_of(plan, waves=waves).items()}
 
 
 def _as_expected(counts: dict[str, int]) -> dict[str, str]:
