@@ -53,6 +53,17 @@ def test_of_older_runs_only_what_newer_ones_lack_is_read(tmp_path: Path) -> None
         assert known() == [[], both, both, both, [], *[["a.py::x"]] * 3]
 
 
+def test_a_file_that_newer_runs_could_not_collect_is_known_from_older_ones(tmp_path: Path) -> None:
+    with History(str(tmp_path / "history.db")) as history:
+        history.add(stamp(0), whole("a.py::x", "b.py::y"))
+        broken = whole("a.py::x")._replace(
+            files=[(".", "unit", file, 0.1, 0.0) for file in ("a.py", "b.py")], red=[(".", "b.py")]
+        )
+        for at in range(1, 6):
+            history.add(stamp(at), broken)
+        assert sorted(history.runs(".")[0].tests) == ["a.py::x", "b.py::y"]
+
+
 def test_a_test_that_newer_runs_left_out_is_known_from_older_ones(tmp_path: Path) -> None:
     with History(str(tmp_path / "history.db")) as history:
         history.add(stamp(0), whole("a.py::x", "a.py::y"))

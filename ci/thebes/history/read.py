@@ -102,25 +102,27 @@ class Reader:
         stamp = Stamp(at=run.at, commit=run.commit_id, branch=run.branch, machine=run.machine, verdict=run.verdict)
         files = self._files(run.id)
         left_out = self._named(tables.left_out, run.id)
+        red = self._named(tables.red, run.id)
         starts = sorted(seconds for (seconds,) in self._rows(run.id, tables.start.c.seconds))
         jobs = sorted(self._db.scalars(sa.select(tables.job.c.seconds).where(tables.job.c.run == run.id)))
         shared = self._rows(run.id, tables.shared.c.fixture, tables.shared.c.seconds, tables.shared.c.users)
         return PastRun(
             stamp,
-            self._tests(run.id, files, left_out),
+            self._tests(run.id, files, left_out, red),
             files,
             starts[len(starts) // 2] if starts and starts[0] >= 0 else None,
             jobs[len(jobs) // 2] if jobs else None,
             {self._names[name]: to for name, to in self._rows(run.id, tables.grouped.c.name, tables.grouped.c.group)},
             max((memory for (memory,) in self._rows(run.id, tables.worker.c.memory)), default=0),
             left_out,
-            self._named(tables.red, run.id),
+            red,
             {name: (seconds, json.loads(users)) for name, seconds, users in shared},
             self._named(tables.unstable, run.id),
         )
 
-    def _tests(self, run: int, files: Iterable[str], left_out: frozenset[str]) -> dict[str, float]:
+    def _tests(self, run: int, files: Iterable[str], left_out: frozenset[str], red: frozenset[str]) -> dict[str, float]:
         """Nothing where newer runs had all of the files often enough: reading the tests is what takes time and memory.
+        A file that could not be collected (`red` has its key) tells nothing of its tests.
         Of durations that were imported, only the tests themselves tell the files."""
         if files and all(self._whole.get(file, 0) >= ENOUGH for file in files):
             return {}
@@ -132,7 +134,7 @@ class Reader:
                 found[test] = own
         parts = {file_key(test) for test in left_out & self._missed} if left_out else set()
         for file in files or {file_key(test) for test in found}:
-            self._whole[file] = self._whole.get(file, 0) + (file not in parts)
+            self._whole[file] = self._whole.get(file, 0) + (file not in parts and file not in red)
         return found
 
     def _files(self, run: int) -> dict[str, tuple[float, float]]:

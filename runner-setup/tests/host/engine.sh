@@ -38,7 +38,11 @@ start_engine() {
   ENGINE=$!
   trap stop_engine EXIT
   for _ in $(seq 100); do
-    /usr/bin/docker version >/dev/null 2>&1 && return
+    if /usr/bin/docker version >/dev/null 2>&1; then
+      # What a run that was killed has left.
+      [ -z "$(/usr/bin/docker ps --all --quiet --filter name=thebes-host)" ] || /usr/bin/docker rm --force --volumes thebes-host
+      return
+    fi
     kill -0 $ENGINE 2>/dev/null || break
     sleep 0.2
   done

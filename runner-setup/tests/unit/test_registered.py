@@ -13,9 +13,9 @@ from conftest import Command
 from fake_github import Fault, FakeGitHub
 from test_supervise import GitHubs, calls, deregister, instance, make, make_busy, remove, wiped  # noqa: F401
 from thebes_runner import cli, health, supervise
-from thebes_runner.errors import GitHubError
+from thebes_runner.errors import GitHubError, HostError
 from thebes_runner.settings import Instance
-from thebes_runner.supervise import Supervisor
+from thebes_runner.supervise import PATIENT_FAILURES, Outcome, Supervisor
 
 Make = Callable[..., Supervisor]
 Calls = Callable[[], list[str]]
@@ -91,6 +91,38 @@ def test_a_github_that_is_down_is_asked_again(
     with pytest.raises(GitHubError, match="500"):
         supervisor.prepare()
     assert supervisor.state["runner_id"] == runner
+
+
+def test_a_place_that_is_no_more_is_given_up_in_the_end(
+    make: Make, before: Callable[..., int], wiped: list[str], calls: Calls, github_settings: GitHubs,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    runner = before(github=github_settings(url="http://127.0.0.1:9"))
+    supervisor = make()
+    with pytest.raises(GitHubError, match="got no answer"):
+        supervisor.prepare()
+    supervisor.failures = PATIENT_FAILURES
+    supervisor.prepare()
+    assert f"(id {runner}) is left at acme: " in caplog.text
+    assert not supervisor.registered.known
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_persistent_listener_that_ends_at_once_has_its_registration_looked_for(
+    make: Make, fake: FakeGitHub, calls: Calls, instance: Instance, monkeypatch: pytest.MonkeyPatch,
+    gone: bool,
+) -> None:  # fmt: skip
+    """Where it is gone the real one ends before anybody could have asked GitHub."""
+    supervisor = make(ephemeral=False)
+    number = 999 if gone else fake.add("orgs/acme", "h-a", [], 1, False).id
+    supervisor.note("idle", runner_id=number, runner_name="h-a")
+    (instance.runner_dir / ".runner").touch()
+    for step in ("prepare", "register", "listen"):
+        monkeypatch.setattr(supervisor, step, lambda: None)
+    monkeypatch.setattr(supervisor, "finish", lambda: (Outcome(result="exit-code", code=1), False))
+    with pytest.raises(HostError, match="listener exit 1"):
+        supervisor.cycle()
+    assert (instance.runner_dir / ".runner").exists() is not gone
 
 
 def test_an_unreachable_place_does_not_keep_an_idle_listener_but_a_worker_does(

@@ -49,6 +49,7 @@ def remove_command(arguments: argparse.Namespace) -> int:
     instance.drain_file.parent.mkdir(parents=True, exist_ok=True)
     instance.drain_file.touch()
     supervisor = supervise.Supervisor(runner, instance)
+    supervisor.failures = supervise.PATIENT_FAILURES  # a place that is no more is named once, and given up
     left = supervisor.end("drained")
     known = supervisor.known_registrations()
     if runner.github.auth == "none":

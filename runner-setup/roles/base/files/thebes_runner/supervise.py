@@ -28,6 +28,7 @@ POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
 # Checks in a row that find a listener offline before it is ended: it hangs. GitHub itself waits for a day.
 SILENT_CHECKS = 5
+PATIENT_FAILURES = 10  # half an hour by the default pauses
 BY_HAND = "delete it there under Settings, Actions, Runners"
 # Exit codes of Runner.Listener (its Constants.cs).
 MEANING = {
@@ -79,6 +80,7 @@ class Supervisor:
         self.state = notes.read(instance)
         self.registered = Registered(settings, instance, self.state)
         self.client = self.registered.client
+        self.failures = 0  # in a row
         self.stopping = False  # we ended the listener ourselves
         self.stale = False  # the listener is to begin anew as soon as it is idle
         self.silent = 0  # checks in a row that found it offline
@@ -119,17 +121,16 @@ class Supervisor:
         """Until drained or stopped. On SIGHUP the program starts anew and adopts the listener."""
         signal.signal(signal.SIGTERM, raise_stopped)
         signal.signal(signal.SIGHUP, raise_reloaded)
-        failures = 0
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
             self.adopt()
             while not self.draining():
                 try:
                     self.cycle()
-                    failures = 0
+                    self.failures = 0
                 except (RunnerKitError, OSError) as error:
-                    failures += 1
-                    self.wait_after(error, failures)
+                    self.failures += 1
+                    self.wait_after(error, self.failures)
             self.retire("drained")
         except Stopped:
             self.retire("stopped")
@@ -142,6 +143,8 @@ class Supervisor:
         self.listen()
         outcome, had_job = self.finish()
         if not (outcome.ok or had_job or self.stopping):
+            if not self.settings.ephemeral:
+                self.check_registration()  # where it is gone GitHub's listener ends at once, for ever
             raise HostError(str(outcome))
 
     def adopt(self) -> None:
@@ -343,7 +346,7 @@ class Supervisor:
             return not self.worker_runs()  # the best that can be known here
         if self.keeps_registration():
             found = self.registered.find()
-            return found is None or not found.busy
+            return not self.worker_runs() and (found is None or not found.busy)
         return self.deregister()
 
     def worker_runs(self) -> bool:
@@ -352,8 +355,10 @@ class Supervisor:
         return processes.oldest_worker(own) is not None
 
     def give_up(self, error: Exception) -> bool:
-        """A registration at a place that the settings have left, where these credentials will never do."""
-        if not (self.registered.moved and isinstance(error, RunnerKitError) and refused(error)):
+        """A registration at a place that the settings have left, where these credentials will never do, or
+        that has long not answered: it may be no more."""
+        hopeless = self.failures >= PATIENT_FAILURES or (isinstance(error, RunnerKitError) and refused(error))
+        if not (self.registered.moved and hopeless):
             return False
         LOG.warning("%s: %s; %s", self.instance.name, self.registered.left(error), BY_HAND)
         self.registered.forget()
