@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import pwd
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_github import FakeGitHub, serve
-from thebes_runner import settings
+from thebes_runner import cli, reset, settings
 from thebes_runner.settings import GitHub, Instance, Runner
+from thebes_runner.supervise import Supervisor
 
 Command = Callable[[str, str], None]
+GitHubs = Callable[..., GitHub]
+Runners = Callable[..., Runner]
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +100,73 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
         return Runner(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    (tmp_path / "base" / "runner").mkdir(parents=True)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    return Instance(name="a", user=user, directory=str(tmp_path / "base"))
+
+
+@pytest.fixture
+def calls(tmp_path: Path, command: Command) -> Callable[[], list[str]]:
+    """What systemctl and nft were asked; there is no table."""
+    log = tmp_path / "calls"
+    command("systemctl", f'echo systemctl "$@" >>{log}; [ "$1" != show ] || echo ActiveState=inactive')
+    command(
+        "nft", f'echo nft "$@" >>{log}; [ "$1" = -f ] || {{ echo No such file >&2; exit 1; }}; cat >{log}.nft'
+    )
+    return lambda: log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def wiped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The instances that were reset."""
+    found: list[str] = []
+    monkeypatch.setattr(reset, "reset", lambda _, instance: found.append(instance.name))
+    return found
+
+
+@pytest.fixture
+def make(runner: Runners, instance: Instance, github_settings: GitHubs) -> Callable[..., Supervisor]:
+    def supervisor(**changes: object) -> Supervisor:
+        values = {"github": github_settings(installation_id="7"), "blocked_addresses": ("169.254.0.0/16",)}
+        return Supervisor(runner(instance, **{**values, **changes}), instance)
+
+    return supervisor
+
+
+@pytest.fixture
+def remove(
+    make: Callable[..., Supervisor], wiped: list[str], calls: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> Callable[..., int]:  # fmt: skip
+    """`thebes-runner remove a` for a supervisor that registered this runner."""
+
+    def call(runner_id: int | None, **changes: object) -> int:
+        supervisor = make(**changes)
+        supervisor.note("idle", runner_id=runner_id, runner_name=f"h-a-{runner_id}")
+        (tmp_path / "runner.json").write_text(json.dumps(dataclasses.asdict(supervisor.settings)))
+        monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path)
+        monkeypatch.setattr("sys.argv", ["thebes-runner", "remove", "a"])
+        return cli.main()
+
+    return call
+
+
+def make_busy(fake: FakeGitHub) -> int:
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    fake.control("POST", "/_control/jobs", {"labels": []})
+    runner.last_seen = time.time()
+    fake.message(runner)
+    return runner.id
+
+
+def deregister(github: GitHub, key: Path, runner_id: int, **place: str) -> subprocess.CompletedProcess[str]:
+    program = Path(settings.__file__).parents[1] / "thebes-runner"
+    return subprocess.run(
+        [program, "deregister", json.dumps({"runner_id": runner_id, "name": "h", **place})],
+        capture_output=True, text=True, check=False,
+        input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
+    )  # fmt: skip

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
+from conftest import Command, GitHubs, deregister, make_busy
 from fake_github import Fault, FakeGitHub
-from test_supervise import GitHubs, calls, deregister, instance, make, make_busy, remove, wiped  # noqa: F401
 from thebes_runner import cli, health, supervise
 from thebes_runner.errors import GitHubError, HostError
 from thebes_runner.settings import Instance

@@ -15,51 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
+from conftest import Command, GitHubs, deregister, make_busy
 from fake_github import Fault, FakeGitHub
 from thebes_runner import cli, firewall, maintain, notes, reset, settings
 from thebes_runner.errors import GitHubError, HostError
 from thebes_runner.github import Registration
 from thebes_runner.settings import GitHub, Instance, Runner
 from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
-
-GitHubs = Callable[..., GitHub]
-Runners = Callable[..., Runner]
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Instance:
-    (tmp_path / "base" / "runner").mkdir(parents=True)
-    user = pwd.getpwuid(os.getuid()).pw_name
-    return Instance(name="a", user=user, directory=str(tmp_path / "base"))
-
-
-@pytest.fixture
-def calls(tmp_path: Path, command: Command) -> Callable[[], list[str]]:
-    """What systemctl and nft were asked; there is no table."""
-    log = tmp_path / "calls"
-    command("systemctl", f'echo systemctl "$@" >>{log}; [ "$1" != show ] || echo ActiveState=inactive')
-    command(
-        "nft", f'echo nft "$@" >>{log}; [ "$1" = -f ] || {{ echo No such file >&2; exit 1; }}; cat >{log}.nft'
-    )
-    return lambda: log.read_text().splitlines() if log.exists() else []
-
-
-@pytest.fixture
-def wiped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The instances that were reset."""
-    found: list[str] = []
-    monkeypatch.setattr(reset, "reset", lambda _, instance: found.append(instance.name))
-    return found
-
-
-@pytest.fixture
-def make(runner: Runners, instance: Instance, github_settings: GitHubs) -> Callable[..., Supervisor]:
-    def supervisor(**changes: object) -> Supervisor:
-        values = {"github": github_settings(installation_id="7"), "blocked_addresses": ("169.254.0.0/16",)}
-        return Supervisor(runner(instance, **{**values, **changes}), instance)
-
-    return supervisor
 
 
 def test_a_full_disk_does_not_keep_the_cleaning_that_makes_room(
@@ -293,24 +255,6 @@ def test_what_a_controller_did_not_print_is_refused_and_put_away(
     assert not instance.prepared_file.exists()
 
 
-@pytest.fixture
-def remove(
-    make: Callable[..., Supervisor], wiped: list[str], calls: Callable[[], list[str]],
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-) -> Callable[..., int]:  # fmt: skip
-    """`thebes-runner remove a` for a supervisor that registered this runner."""
-
-    def call(runner_id: int | None, **changes: object) -> int:
-        supervisor = make(**changes)
-        supervisor.note("idle", runner_id=runner_id, runner_name=f"h-a-{runner_id}")
-        (tmp_path / "runner.json").write_text(json.dumps(dataclasses.asdict(supervisor.settings)))
-        monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path)
-        monkeypatch.setattr("sys.argv", ["thebes-runner", "remove", "a"])
-        return cli.main()
-
-    return call
-
-
 def test_removal_deletes_the_registration(
     remove: Callable[..., int], fake: FakeGitHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,14 +277,6 @@ def test_removal_names_the_registration_that_is_left_and_can_be_repeated(
     assert "delete it there under Settings, Actions, Runners" in said
     assert cli.main() == 0
     assert fake.runners == {}
-
-
-def make_busy(fake: FakeGitHub) -> int:
-    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
-    fake.control("POST", "/_control/jobs", {"labels": []})
-    runner.last_seen = time.time()
-    fake.message(runner)
-    return runner.id
 
 
 def test_removal_of_a_runner_that_github_thinks_busy_says_so(
@@ -394,15 +330,6 @@ def test_a_persistent_runner_that_never_registered_has_nothing_to_leave(
     supervisor.instance.drain_file.parent.mkdir(parents=True)
     supervisor.instance.drain_file.touch()
     assert supervisor.end("drained") is None
-
-
-def deregister(github: GitHub, key: Path, runner_id: int, **place: str) -> subprocess.CompletedProcess[str]:
-    program = Path(settings.__file__).parents[1] / "thebes-runner"
-    return subprocess.run(
-        [program, "deregister", json.dumps({"runner_id": runner_id, "name": "h", **place})],
-        capture_output=True, text=True, check=False,
-        input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
-    )  # fmt: skip
 
 
 def test_a_controller_deregisters_by_id(fake: FakeGitHub, github_settings: GitHubs, app_key: Path) -> None:

@@ -151,9 +151,8 @@ def run(runner: Runner, limits: Maintenance) -> bool:
         try:
             part()
         except Exception as error:
-            expected = isinstance(
-                error, (RunnerKitError, OSError)
-            )  # OSError: a full disk, a token that is gone
+            # OSError: a full disk, a token that is gone.
+            expected = isinstance(error, (RunnerKitError, OSError))
             LOG.error("upkeep of %s: %s", name, error, exc_info=not expected)
             well = False
     return well
