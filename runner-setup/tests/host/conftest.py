@@ -95,8 +95,41 @@ class Host:
     def now(self) -> float:
         return float(self.run("date +%s.%N"))
 
+    @contextlib.contextmanager
+    def served_beyond(self, *addresses: str) -> Iterator[None]:
+        """A web server at port 80 of these addresses, which the machine reaches by a route."""
+        start = [
+            "ip netns add beyond && ip link add beyond0 type veth peer name inside netns beyond",
+            "sysctl --quiet --write net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.beyond0.disable_ipv6=0",
+            "ip address add 192.0.2.1/24 dev beyond0 && ip address add 2001:db8::1/64 dev beyond0 nodad",
+            "ip link set beyond0 up && ip -n beyond link set lo up && ip -n beyond link set inside up",
+            "ip -n beyond address add 192.0.2.2/24 dev inside && ip -n beyond address add 2001:db8::2/64 dev inside nodad",
+        ]
+        for address in addresses:
+            start.append(f"ip -n beyond address add {address} dev lo")
+            start.append(f"ip route add {address} via {'2001:db8::2' if ':' in address else '192.0.2.2'}")
+        start.append(
+            "systemd-run --quiet --collect --unit=beyond --property=NetworkNamespacePath=/run/netns/beyond"
+            " --property=WorkingDirectory=/etc python3 -m http.server --bind :: 80"
+        )
+        try:
+            self.run(" && ".join(start))
+            for address in addresses:
+                wait_for(
+                    lambda address=address: self.code(f"curl -sf -m 2 {web(address)}") == 0,
+                    f"root reaches {address}",
+                )
+            yield
+        finally:
+            self.run("systemctl stop beyond; ip link delete beyond0; ip netns delete beyond")
+
     def uid(self, instance: str) -> int:
         return int(self.run(f"id -u thebes-{instance}"))
+
+
+def web(address: str) -> str:
+    """A file that the server of `served_beyond` has."""
+    return f"'http://[{address}]/hostname'" if ":" in address else f"http://{address}/hostname"
 
 
 def instance_of(runner: str) -> str:

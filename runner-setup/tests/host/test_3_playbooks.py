@@ -138,6 +138,15 @@ def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github
     )
     assert second["conclusion"] == "success", second["log"]
 
+    # They go by upkeep: when they are old, or when the disk is low.
+    images = f"DOCKER_HOST=unix:///run/user/{host.uid('a')}/docker.sock docker images --quiet thebes-small"
+    host.run("systemctl start thebes-maintenance")
+    assert host.run(images) != ""
+    file = "/etc/thebes-runner/maintenance.json"
+    host.run(f"cp -p {file} {file}.before; jq '.disk_min_mib = 999999999' {file}.before > {file}")
+    host.run(f"systemctl start thebes-maintenance; mv {file}.before {file}")
+    assert host.run(images) == ""
+
 
 def test_controller_keeps_the_credentials_of_an_enterprise(
     host: Host, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -239,9 +248,20 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     through = jobs.run("docker pull thebes-small; curl --silent --fail https://github.test:8443/api/v3/meta")
     assert through["conclusion"] == "success", through["log"]
     assert {"github.test:8443", f"{os.environ['GATEWAY']}:5000"} <= set(Proxy.asked)  # the job's, Docker's
-    first = jobs.run("docker info --format '{{.SecurityOptions}}' | grep -v rootless; touch left; sleep 2")
+    reach = "docker run --rm thebes-small wget -q -T 5 -O - http://{}/hostname"
+    with host.served_beyond("169.254.169.254", "198.51.100.7"):
+        first = jobs.run(
+            "docker info --format '{{.SecurityOptions}}' | grep -v rootless; touch left",
+            "docker run --detach --volume kept:/kept thebes-small sleep 4327; docker network create net",
+            f"! {reach.format('169.254.169.254')}",
+            reach.format("198.51.100.7"),
+        )
     assert first["conclusion"] == "success", first["log"]
-    second = jobs.run("test ! -e left")
+    second = jobs.run(
+        "test ! -e left",
+        'test -z "$(docker ps -aq)$(docker volume ls -q)$(docker images -q)$(docker network ls -q --filter name=net)"',
+        "! pgrep --full 'sleep 432[7]'",
+    )
     assert second["conclusion"] == "success", second["log"]
     assert first["runner"] == second["runner"] == name
     github.call("forget", {"prefix": name})

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import socketserver
 import threading
 import time
@@ -88,7 +89,7 @@ def test_a_daemon_that_refuses_old_versions_is_understood(daemon: Path) -> None:
 
 def test_running_containers_are_interrupted_and_no_others(daemon: Path) -> None:
     Daemon.asked.clear()
-    assert Docker(daemon, OWN).interrupt() == 2
+    assert Docker(daemon, OWN).signal_all(signal.SIGINT) == 2
     assert Daemon.asked == [f"POST /containers/{name}/kill?signal=SIGINT" for name in ("one", "two")]
 
 
@@ -179,7 +180,7 @@ def body(text: bytes) -> list[bytes]:
 def test_an_answer_of_another_form_is_an_error_of_the_host(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "docker.sock"
     with answering(path, body(text)), pytest.raises(HostError):
-        Docker(path, OWN).interrupt()
+        Docker(path, OWN).signal_all(signal.SIGINT)
 
 
 @pytest.mark.parametrize("text", [b'"x"', b"[1]", b'{"Volumes": {"a": 1}}', b'{"Volumes": [{"Name": "/"}]}'])
@@ -221,7 +222,7 @@ def test_a_daemon_that_trickles_is_given_up_as_a_whole(tmp_path: Path, first: by
     pieces = itertools.chain([first], itertools.repeat(more, 300))
     started = time.monotonic()
     with answering(path, pieces, pause=0.02), pytest.raises(HostError, match="no whole answer|timed out"):
-        Docker(path, OWN).interrupt(seconds=0.3)
+        Docker(path, OWN).signal_all(signal.SIGINT, seconds=0.3)
     assert time.monotonic() - started < 3
 
 
@@ -231,7 +232,7 @@ def test_many_containers_share_one_deadline(tmp_path: Path) -> None:
     text = json.dumps([{"Id": f"c{number}"} for number in range(10_000)]).encode()
     started = time.monotonic()
     with answering(path, body(text)), pytest.raises(HostError):
-        Docker(path, OWN).interrupt(seconds=0.3)
+        Docker(path, OWN).signal_all(signal.SIGINT, seconds=0.3)
     assert time.monotonic() - started < 3
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import signal
 import socket
 import struct
 import time
@@ -28,7 +29,7 @@ from thebes_runner.settings import Instance, Runner
 
 ROOTFUL_SOCKET = Path("/var/run/docker.sock")
 MAX_ANSWER = 16 * 1024 * 1024
-INTERRUPT_SECONDS = 10.0  # the watchdog has other jobs to look at
+SIGNAL_SECONDS = 10.0  # the watchdog has other jobs to look at
 REMOVE_SECONDS = 900.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 PEER = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
@@ -159,12 +160,12 @@ class Docker:
         # Docker says null when there are none.
         return names((answer.get("Volumes") if isinstance(answer, dict) else answer) or [], "Name")
 
-    def interrupt(self, seconds: float = INTERRUPT_SECONDS) -> int:
-        """SIGINT to the main process of each running container; how many there were."""
+    def signal_all(self, number: signal.Signals, seconds: float = SIGNAL_SECONDS) -> int:
+        """Send it to the main process of each running container; how many there were."""
         deadline = time.monotonic() + seconds
         running = self.containers(deadline, everything=False)
         for container in running:
-            self.request("POST", f"/containers/{container}/kill?signal=SIGINT", deadline)
+            self.request("POST", f"/containers/{container}/kill?signal={number.name}", deadline)
         return len(running)
 
     def remove_work(self, keep_images: bool, seconds: float = REMOVE_SECONDS) -> None:

@@ -6,10 +6,12 @@ Everything that the instance's user owns is removed and made anew, so nothing th
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import shutil
+import signal
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -57,13 +59,25 @@ def reset(settings: Runner, instance: Instance) -> None:
     install(settings, instance)
 
 
+def between_jobs(settings: Runner, instance: Instance) -> None:
+    """Persistent mode: what can be removed while the listener, and a daemon that it needs, live on."""
+    if settings.docker_mode != "none":
+        docker.daemon(settings, instance).remove_work(settings.docker_keep_images)
+    delete([instance.runner_dir / "_work"])
+
+
 def clean_docker(settings: Runner, instance: Instance) -> bool:
     """Remove what the job made in Docker; whether the rootless daemon's data (its images) are to stay."""
     if settings.docker_mode == "rootful":
         docker.rootful().remove_work(settings.docker_keep_images)
-    if settings.docker_mode != "rootless" or not settings.docker_keep_images:
+    if settings.docker_mode != "rootless":
         return False
     daemon = docker.rootless(instance)
+    if not settings.docker_keep_images:
+        # All of it goes. A daemon that is stopped waits ten seconds for containers that ignore SIGTERM.
+        with contextlib.suppress(HostError):
+            daemon.signal_all(signal.SIGKILL)
+        return False
     if daemon.ready():
         try:
             daemon.remove_work(keep_images=True)

@@ -314,7 +314,7 @@ class Supervisor:
         if self.settings.ephemeral or not os.path.lexists(request):
             return
         try:
-            reset.delete([self.instance.runner_dir / "_work"])
+            reset.between_jobs(self.settings, self.instance)
             reset.delete([request])  # a job may have made a folder of it
         except HostError as error:  # no next job in what is left; all is cleaned when the listener has ended
             LOG.warning("%s: can't clean between jobs: %s", self.instance.name, error)

@@ -218,9 +218,9 @@ class Watch:
         steps = processes.descendants(job.worker, own)
         processes.send(steps, signal.SIGINT)
         containers = 0
-        if self.settings.docker_mode == "rootless":
+        if self.settings.docker_mode != "none":
             try:
-                containers = docker.rootless(instance).interrupt()
+                containers = docker.daemon(self.settings, instance).signal_all(signal.SIGINT)
             except HostError as error:  # a job may have broken its own daemon; the rest goes on
                 LOG.warning("%s: containers not interrupted: %s", instance.name, error)
         report(
