@@ -39,6 +39,7 @@ def test_the_runners_limits_hold(github: GitHub, host: Host) -> None:
         SLOW,
     )
     assert "killed as it should" in job["log"]
+    ready(github, but=job["runner"])
     slice_ = f"/sys/fs/cgroup/user.slice/user-{host.uid('a')}.slice"
     assert host.run(f"cat {slice_}/memory.max {slice_}/cpu.max {slice_}/pids.max").splitlines() == [
         "1073741824",
