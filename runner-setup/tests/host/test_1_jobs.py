@@ -328,8 +328,8 @@ def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host
     attempts = (
         "curl --silent --fail --max-time 5 http://{}/hostname",
         "systemd-run --user --wait --pipe curl --silent --fail --max-time 5 http://{}/hostname",
-        "docker run --rm thebes-small wget -q -T 5 -O - http://{}/hostname",
-        "docker run --rm --network host thebes-small wget -q -T 5 -O - http://{}/hostname",
+        "docker run --rm thebes-small nc -w 5 {} 80 </dev/null",
+        "docker run --rm --network host thebes-small nc -w 5 {} 80 </dev/null",
     )
     over_ipv6 = attempts[:2]  # the containers of a rootless daemon have none
     addresses = {"169.254.169.254": attempts, "168.63.129.16": attempts[:1], "[fd00:ec2::254]": over_ipv6}

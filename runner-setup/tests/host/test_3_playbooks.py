@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conftest import GitHub, Host, Jobs, play, wait_for, wait_ready
+from conftest import GitHub, Host, Jobs, play, recovered, wait_for, wait_ready
 
 # Wrong settings are refused without a machine: tests/arguments. These need one.
 REFUSED = {
@@ -139,6 +139,7 @@ def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github
     assert second["conclusion"] == "success", second["log"]
 
     # They go by upkeep: when they are old, or when the disk is low.
+    recovered(github, "a", second["runner"])
     images = f"DOCKER_HOST=unix:///run/user/{host.uid('a')}/docker.sock docker images --quiet thebes-small"
     host.run("systemctl start thebes-maintenance")
     assert host.run(images) != ""
@@ -248,7 +249,7 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     through = jobs.run("docker pull thebes-small; curl --silent --fail https://github.test:8443/api/v3/meta")
     assert through["conclusion"] == "success", through["log"]
     assert {"github.test:8443", f"{os.environ['GATEWAY']}:5000"} <= set(Proxy.asked)  # the job's, Docker's
-    reach = "docker run --rm thebes-small wget -q -T 5 -O - http://{}/hostname"
+    reach = "docker run --rm thebes-small nc -w 5 {} 80 </dev/null"
     with host.served_beyond("169.254.169.254", "198.51.100.7"):
         first = jobs.run(
             "docker info --format '{{.SecurityOptions}}' | grep -v rootless; touch left",
