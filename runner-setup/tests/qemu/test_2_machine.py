@@ -22,6 +22,7 @@ def test_container_limits_hold(github: GitHub, host: Host) -> None:
             "mkdir -p ctx/bin; cp /bin/sh /bin/cat ctx/bin/; for l in $(ldd /bin/sh /bin/cat | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
             " do mkdir -p ctx$(dirname $l); cp -L $l ctx$l; done; tar -C ctx -c . | docker import - small",
             "test $(docker run --rm --memory 64m --pids-limit 50 small cat /sys/fs/cgroup/memory.max) = 67108864",
+            "printf 'FROM small\\nRUN cat /proc/self/cgroup\\n' | DOCKER_BUILDKIT=1 docker build -",
             "test $(docker run --rm --cpus 0.5 small cat /sys/fs/cgroup/cpu.max | cut -d' ' -f1) = 50000",
         ),
         SLOW,
