@@ -97,7 +97,7 @@ class Host:
 
     @contextlib.contextmanager
     def served_beyond(self, *addresses: str) -> Iterator[None]:
-        """A web server at port 80 of these addresses, which the machine reaches by a route."""
+        """A web server at port 80 of these addresses, which the machine reaches by a route; it has the file `hostname`."""
         start = [
             "ip netns add beyond && ip link add beyond0 type veth peer name inside netns beyond",
             "sysctl --quiet --write net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.beyond0.disable_ipv6=0",
@@ -116,7 +116,9 @@ class Host:
             self.run(" && ".join(start))
             for address in addresses:
                 wait_for(
-                    lambda address=address: self.code(f"curl -sf -m 2 {web(address)}") == 0,
+                    lambda address=address: (
+                        self.code(f"curl -sf -m 2 http://{in_url(address)}/hostname") == 0
+                    ),
                     f"root reaches {address}",
                 )
             yield
@@ -127,9 +129,8 @@ class Host:
         return int(self.run(f"id -u thebes-{instance}"))
 
 
-def web(address: str) -> str:
-    """A file that the server of `served_beyond` has."""
-    return f"'http://[{address}]/hostname'" if ":" in address else f"http://{address}/hostname"
+def in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def instance_of(runner: str) -> str:

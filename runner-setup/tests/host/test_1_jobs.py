@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Figure, GitHub, Host, Jobs, instance_of, recovered, wait_for, wait_ready
+from conftest import Figure, GitHub, Host, Jobs, in_url, instance_of, recovered, wait_for, wait_ready
 
 DAEMON = "setsid --fork sleep 4321 </dev/null >/dev/null 2>&1"
 # The image thebes-small is at the hosts' mirror only (tests/host/registry.sh): each use is a pull through it.
@@ -334,11 +334,13 @@ def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host
         "docker run --rm --network host thebes-small nc -w 5 {} 80 </dev/null",
     )
     over_ipv6 = attempts[:2]  # the containers of a rootless daemon have none
-    addresses = {"169.254.169.254": attempts, "168.63.129.16": attempts[:1], "[fd00:ec2::254]": over_ipv6}
-    others = {"198.51.100.7": attempts, "[2001:db8:1::7]": over_ipv6}
-    steps = [f"! {attempt.format(address)}" for address, tried in addresses.items() for attempt in tried]
-    steps += [attempt.format(address) for address, tried in others.items() for attempt in tried]
-    with host.served_beyond(*(address.strip("[]") for address in (*addresses, *others))):
+    addresses = {"169.254.169.254": attempts, "168.63.129.16": attempts[:1], "fd00:ec2::254": over_ipv6}
+    others = {"198.51.100.7": attempts, "2001:db8:1::7": over_ipv6}
+    steps = [
+        f"! {attempt.format(in_url(address))}" for address, tried in addresses.items() for attempt in tried
+    ]
+    steps += [attempt.format(in_url(address)) for address, tried in others.items() for attempt in tried]
+    with host.served_beyond(*addresses, *others):
         job = jobs.run(*steps)
     assert job["conclusion"] == "success", job["log"]
 
