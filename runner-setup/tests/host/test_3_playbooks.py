@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conftest import GitHub, Host, Jobs, play, recovered, wait_for, wait_ready
+from conftest import GitHub, Host, Jobs, instance_of, play, recovered, wait_for, wait_ready
 
 # Wrong settings are refused without a machine: tests/arguments. These need one.
 REFUSED = {
@@ -107,6 +107,29 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(host: Host, github
         assert sorted(set(before.splitlines()) ^ set(after.splitlines())) == [], name
     assert host.code("ls /var/lib/thebes-runner/*/drain") != 0
     assert registered(host) == names == {*github.ready("a"), *github.ready("b")}
+
+
+@pytest.mark.usefixtures("both")
+def test_changed_settings_of_docker_reach_idle_runners_and_leave_a_job_alone(
+    jobs: Jobs, host: Host, github: GitHub
+) -> None:
+    files = "docker run --name {} thebes-small true && docker inspect --format '{{{{.HostConfig.LogConfig.Config}}}}' {}"
+    before, after = (files.format(name, name) for name in ("before", "after"))
+    busy = jobs.submit(f"{before}; touch /tmp/began; until test -e /tmp/enough; do sleep 0.1; done; {after}")
+    at_work = instance_of(jobs.started(busy)["runner"])
+    folder = f"/srv/thebes-runner/thebes-{at_work}/tmp"
+    wait_for(lambda: host.code(f"test -e {folder}/began") == 0, "the job's first container has run")
+    (idle,) = {"a", "b"} - {at_work}
+    waiting = wait_ready(github, idle)
+    play("site.yml", "--tags", "docker", "-e", "docker_log_max_files=7")
+    recovered(github, idle, waiting)
+    told = jobs.run(after)
+    assert instance_of(told["runner"]) == idle
+    assert "max-file:7" in told["log"]
+    host.run(f"touch {folder}/enough")
+    state = jobs.done(busy)
+    assert state["conclusion"] == "success", state["log"]
+    assert state["log"].count("max-file:3") == 2
 
 
 def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github: GitHub) -> None:
@@ -232,17 +255,37 @@ def proxy() -> Iterator[str]:
     server.server_close()
 
 
-def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
+# What a job leaves in its work folder and in Docker, and how the next one finds nothing of it.
+LEFT_BEHIND = (
+    "touch left",
+    "docker run --detach --volume kept:/kept thebes-small sleep 4327; docker network create net",
+)
+NOTHING_LEFT = (
+    "test ! -e left",
+    'test -z "$(docker ps -aq)$(docker volume ls -q)$(docker images -q)$(docker network ls -q --filter name=net)"',
+    "! pgrep --full 'sleep 432[7]'",
+)
+
+
+def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
     host: Host, github: GitHub, proxy: str
 ) -> None:
-    """All the other choices at once, two jobs on one registration, then other labels."""
+    """All the other choices at once, two jobs on one registration; then rootful Docker, then other labels."""
     settings = {
         "runner_instances": ["a"], "runner_scope": "repository", "runner_target": "acme/product",
-        "runner_auth": "token", "runner_ephemeral": False, "docker_mode": "rootful",
-        "base_https_proxy": proxy,
+        "runner_auth": "token", "runner_ephemeral": False, "base_https_proxy": proxy,
     }  # fmt: skip
     play("site.yml", "-e", json.dumps(settings))
     jobs = Jobs(github, host)
+    name = wait_ready(github, "a")
+    first = jobs.run("docker info 2>&1 | grep -w rootless", *LEFT_BEHIND)
+    assert first["conclusion"] == "success", first["log"]
+    second = jobs.run(*NOTHING_LEFT)
+    assert second["conclusion"] == "success", second["log"]
+    assert first["runner"] == second["runner"] == name
+
+    settings["docker_mode"] = "rootful"
+    play("site.yml", "-e", json.dumps(settings))
     name = wait_ready(github, "a")
     assert "github.test:8443" in Proxy.asked  # the supervisor's calls
     Proxy.asked.clear()
@@ -252,17 +295,13 @@ def test_persistent_rootful_runner_of_a_repository_with_a_token_behind_a_proxy(
     reach = "docker run --rm thebes-small nc -w 5 {} 80 </dev/null"
     with host.served_beyond("169.254.169.254", "198.51.100.7"):
         first = jobs.run(
-            "docker info --format '{{.SecurityOptions}}' | grep -v rootless; touch left",
-            "docker run --detach --volume kept:/kept thebes-small sleep 4327; docker network create net",
+            "docker info --format '{{.SecurityOptions}}' | grep -v rootless",
+            *LEFT_BEHIND,
             f"! {reach.format('169.254.169.254')}",
             reach.format("198.51.100.7"),
         )
     assert first["conclusion"] == "success", first["log"]
-    second = jobs.run(
-        "test ! -e left",
-        'test -z "$(docker ps -aq)$(docker volume ls -q)$(docker images -q)$(docker network ls -q --filter name=net)"',
-        "! pgrep --full 'sleep 432[7]'",
-    )
+    second = jobs.run(*NOTHING_LEFT)
     assert second["conclusion"] == "success", second["log"]
     assert first["runner"] == second["runner"] == name
     github.call("forget", {"prefix": name})
@@ -315,3 +354,19 @@ def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
     assert left.stdout == ""
     again = play("remove.yml")
     assert "failed=0" in again.stdout
+
+
+def test_a_docker_of_others_is_left_alone(host: Host) -> None:
+    """The last one, on a machine that is bare again: somebody installs Docker, and then tries to provision it."""
+    host.run("DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends docker.io")
+    host.run("systemctl start docker; docker volume create theirs")
+    started = host.run("systemctl show docker -p ActiveEnterTimestampMonotonic")
+    for mode, refusal in {"rootless": "rootless mode would stop", "rootful": "deletes all"}.items():
+        settings = {"docker_mode": mode, "runner_instances": ["a"]}
+        done = play("site.yml", "-e", json.dumps(settings), check=False)
+        assert done.returncode != 0
+        assert refusal in " ".join(done.stdout.split()), done.stdout[-6000:]
+        assert "changed=0" in done.stdout
+    assert "failed=0" in play("site.yml", "--check", "-e", "docker_mode=none").stdout
+    assert host.run("docker volume ls --quiet") == "theirs"
+    assert host.run("systemctl show docker -p ActiveEnterTimestampMonotonic") == started

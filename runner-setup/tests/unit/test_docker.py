@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from thebes_runner import docker, processes
+from conftest import Runners
+from thebes_runner import docker, processes, reset
 from thebes_runner.docker import Docker
 from thebes_runner.errors import HostError
 from thebes_runner.settings import Instance
@@ -91,6 +92,36 @@ def test_running_containers_are_interrupted_and_no_others(daemon: Path) -> None:
     Daemon.asked.clear()
     assert Docker(daemon, OWN).signal_all(signal.SIGINT) == 2
     assert Daemon.asked == [f"POST /containers/{name}/kill?signal=SIGINT" for name in ("one", "two")]
+
+
+@pytest.fixture
+def of_a_runner(daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon is the rootless one of a runner."""
+    monkeypatch.setattr(docker, "rootless", lambda _: Docker(daemon, OWN))
+    Daemon.asked.clear()
+
+
+@pytest.mark.usefixtures("of_a_runner")
+def test_containers_are_killed_before_their_daemon_is_stopped(instance: Instance, runner: Runners) -> None:
+    assert not reset.clean_docker(runner(instance, docker_mode="rootless"), instance)
+    assert Daemon.asked == [f"POST /containers/{name}/kill?signal=SIGKILL" for name in ("one", "two")]
+
+
+@pytest.mark.usefixtures("of_a_runner")
+@pytest.mark.parametrize("keep_images", [False, True])
+def test_between_jobs_what_the_job_made_in_docker_goes(
+    instance: Instance, runner: Runners, keep_images: bool
+) -> None:
+    work = instance.runner_dir / "_work" / "product"
+    work.mkdir(parents=True)
+    values = runner(instance, docker_mode="rootless", ephemeral=False, docker_keep_images=keep_images)
+    reset.between_jobs(values, instance)
+    containers = [f"DELETE /containers/{name}?force=1&v=1" for name in ("one", "two", "ended")]
+    expected = [*containers, "DELETE /volumes/v_1?force=1", "POST /networks/prune"]
+    assert Daemon.asked[: len(expected)] == expected
+    pruned = [asked.partition("?")[0] for asked in Daemon.asked[len(expected) :]]
+    assert pruned == ([] if keep_images else ["POST /images/prune", "POST /build/prune"])
+    assert not work.parent.exists()
 
 
 @pytest.mark.parametrize(("hours", "until"), [(24, "24h"), (0, "0h")], ids=["by age", "all unused"])

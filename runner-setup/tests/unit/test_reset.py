@@ -7,16 +7,15 @@ import os
 import pwd
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from conftest import Command, Runners
 from thebes_runner import processes, reset, system
 from thebes_runner.errors import HostError
-from thebes_runner.settings import Instance, Runner
+from thebes_runner.settings import Instance
 
-Runners = Callable[..., Runner]
 OWN = [range(os.getuid(), os.getuid() + 1)]
 
 
