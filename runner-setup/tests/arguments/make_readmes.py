@@ -11,8 +11,10 @@ WHAT = {
     "preflight": "Runs first, on all machines, and stops before anything is changed on any of them.",
     "base": "Also carries the host programs (`files/thebes_runner`), which are plain Python without dependencies.",
     "docker": "Rootless: each runner gets a daemon under its own user, with its own images, limits and socket.",
-    "runner": "Users, folders, units, credentials and the hook. `tasks_from: start`, `online`, `drain` and `remove` are used by the playbooks.",
-    "watchdog": "A root service that measures the age of each job's `Runner.Worker`; see docs/runners.md for its stages.",
+    "runner": "Users, folders, units, credentials and the hook. `tasks_from: start`, `online`, `drain` and `remove` are"
+    " used by the playbooks.",
+    "watchdog": "A root service that measures the age of each job's `Runner.Worker`; see docs/runners.md for its"
+    " stages.",
     "maintenance": "A timer.",
     "observability": "Metrics are written by a timer and served by the distribution's node exporter.",
 }

@@ -27,7 +27,7 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: preflight, tasks_from: settings}
 """
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"runner_lables": ["x"]}, "unknown setting runner_lables; did you mean runner_labels?"),
     ({"docker_mod": "none"}, "unknown setting docker_mod; did you mean docker_mode?"),
     ({"runner_scope": "team"}, "value of runner_scope must be one of: repository, organization, enterprise, got: team"),
@@ -68,20 +68,25 @@ MACHINE = {
     "distribution": "Debian", "distribution_version": "12.11", "distribution_major_version": "12",
     "architecture": "x86_64", "service_mgr": "systemd", "memtotal_mb": 4096, "dns": ["127.0.0.53", "fe80::1%eth0"],
 }  # fmt: skip
+TRIXIE = {"distribution_version": "13.1", "distribution_major_version": "13"}
 NOBLE = {"distribution": "Ubuntu", "distribution_version": "24.04", "distribution_major_version": "24"}
 MACHINES: list[tuple[str, dict[str, Any], str, str]] = [
     ("debian-12", {}, "bare", ""),
-    ("debian-13-arm", {"distribution_version": "13.1", "distribution_major_version": "13", "architecture": "aarch64"}, "bare", ""),
+    ("debian-13-arm", {**TRIXIE, "architecture": "aarch64"}, "bare", ""),
     ("ubuntu-24", NOBLE, "profile", ""),
     ("apparmor", NOBLE, "bare", "restricts user namespaces and has no AppArmor profile for rootlesskit"),
-    ("dns", {"dns": ["9.9.9.9", "169.254.169.254"]}, "bare", "dns asks the name server 169.254.169.254, which runner_blocked_addresses keeps"),
+    ("dns", {"dns": ["9.9.9.9", "169.254.169.254"]}, "bare",
+     "dns asks the name server 169.254.169.254, which runner_blocked_addresses keeps"),
     ("azures-dns", {"dns": ["168.63.129.16"]}, "bare", "azures-dns asks the name server 168.63.129.16, which"),
-    ("cgroup-v1", {"limits": True}, "bare", "has cgroup v1, on which rootless Docker can't limit a container: boot with systemd.unified_cgroup_hierarchy=1"),
+    ("cgroup-v1", {"limits": True}, "bare",
+     "has cgroup v1, on which rootless Docker can't limit a container: boot with systemd.unified_cgroup_hierarchy=1"),
     ("cgroup-v1-rootful", {"limits": True, "docker": "rootful"}, "bare", ""),
     ("cgroup-v1-no-limits", {}, "bare", ""),
     ("cgroup-v2", {"limits": True}, "profile", ""),
-    ("fedora", {"distribution": "Fedora", "distribution_version": "42"}, "bare", "runs Fedora 42; supported are Debian 12 and 13, Ubuntu 22.04 and 24.04"),
-    ("old", {"distribution_version": "11.9", "distribution_major_version": "11"}, "bare", "runs Debian 11.9; supported are"),
+    ("fedora", {"distribution": "Fedora", "distribution_version": "42"}, "bare",
+     "runs Fedora 42; supported are Debian 12 and 13, Ubuntu 22.04 and 24.04"),
+    ("old", {"distribution_version": "11.9", "distribution_major_version": "11"}, "bare",
+     "runs Debian 11.9; supported are"),
     ("interim", {**NOBLE, "distribution_version": "24.10"}, "bare", "runs Ubuntu 24.10; supported are"),
     ("power", {"architecture": "ppc64le"}, "bare", "is ppc64le; supported are x86_64 and aarch64"),
     ("runit", {"service_mgr": "runit"}, "bare", "is run by runit; systemd is needed"),
@@ -132,9 +137,7 @@ def ask(
         "ANSIBLE_FORKS": "4",
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env=env
-    )
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env=env)
     told: dict[str, str] = {}
     said: dict[str, str] = {}
     result = json.loads(done.stdout[done.stdout.index("{") :])
@@ -224,9 +227,7 @@ def test_wrong_settings_are_refused(answers: dict[str, str], case: int) -> None:
 def test_every_default_is_specified_and_every_role_is_described(role: str) -> None:
     """An option without specification would be refused as unknown; a wrong default would mislead."""
     folder = ROOT / "roles" / role
-    options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
-        "options"
-    ]
+    options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
     assert set(defaults) == set(options)
     for name, option in options.items():

@@ -10,13 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_every_claim_names_tests_that_exist() -> None:
     page = (ROOT.parent / "docs" / "runner-security.md").read_text()
-    tests = "".join(
-        path.read_text() for kind in ("host", "unit") for path in (ROOT / "tests" / kind).glob("test_*.py")
-    )
+    tests = "".join(path.read_text() for kind in ("host", "unit") for path in (ROOT / "tests" / kind).glob("test_*.py"))
     rows = [
-        line
-        for line in page.partition("## Can't")[2].partition("## Can\n")[0].splitlines()
-        if line.startswith("| ")
+        line for line in page.partition("## Can't")[2].partition("## Can\n")[0].splitlines() if line.startswith("| ")
     ]
     assert len(rows) > 10
     for row in rows[1:]:

@@ -25,9 +25,7 @@ PLUGINS = {
 
 
 def ansible(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **env}
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **env})
 
 
 def test_the_place_follows_from_the_group(tmp_path: Path) -> None:
@@ -79,9 +77,7 @@ def found(folder: Path, name: str, address: str = "") -> dict[str, dict[str, Any
 
 @pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
 @pytest.mark.parametrize("name", PLUGINS)
-def test_dynamic_inventories_find_the_running_machines_with_the_tag(
-    tmp_path: Path, name: str, outside: bool
-) -> None:
+def test_dynamic_inventories_find_the_running_machines_with_the_tag(tmp_path: Path, name: str, outside: bool) -> None:
     """From outside of the cloud's network with the address that the file's comment names."""
     text = (ROOT / "inventory" / name).read_text()
     other = re.search(r"GitHub's own machines: (\S+) as ansible_host", text)
@@ -91,9 +87,7 @@ def test_dynamic_inventories_find_the_running_machines_with_the_tag(
     expected = {host: f"{network}.{host[-1]}" for host in FOUND[name]}
     assert {host: values["ansible_host"] for host, values in hosts.items()} == expected
     assert {values["runner_place"] for values in hosts.values()} == {PLACES[name]}
-    assert {values.get("ansible_user") for values in hosts.values()} == {
-        "admin" if PLACES[name] == "aws" else None
-    }
+    assert {values.get("ansible_user") for values in hosts.values()} == {"admin" if PLACES[name] == "aws" else None}
 
 
 def test_what_a_cloud_says_of_a_machine_is_not_taken_for_settings(tmp_path: Path) -> None:
@@ -138,9 +132,7 @@ def first_boot(folder: Path, **env: str) -> tuple[int, list[str]]:
         (folder / "bin" / name).write_text(STAND_IN)
         (folder / "bin" / name).chmod(0o755)
     own = {"PATH": f"{folder}/bin:/usr/bin:/bin", "NOTES": f"{folder}/notes", "PLACE": str(folder), **env}
-    done = subprocess.run(
-        ["bash", str(folder / "script")], check=False, env=own, capture_output=True, text=True
-    )
+    done = subprocess.run(["bash", str(folder / "script")], check=False, env=own, capture_output=True, text=True)
     assert not (folder / "run/thebes-app.pem").exists(), done.stderr
     return done.returncode, (folder / "notes").read_text().replace(f"{folder}/", "/").splitlines()
 
@@ -211,9 +203,7 @@ def test_provisioning_is_a_dry_run_by_default(tmp_path: Path) -> None:
 
 
 def test_provisioning_passes_limit_and_tags_and_its_exit_code(tmp_path: Path) -> None:
-    done, summary = provision(
-        tmp_path, INVENTORY="hosts.yml", LIMIT="a;b", TAGS="runner", CHECK="false", CODE="2"
-    )
+    done, summary = provision(tmp_path, INVENTORY="hosts.yml", LIMIT="a;b", TAGS="runner", CHECK="false", CODE="2")
     assert done.returncode == 2
     assert "--limit a;b --tags runner\n" in done.stdout
     assert "provisioned" in summary
@@ -238,7 +228,7 @@ def test_provisioning_hands_over_keys_as_files_only(tmp_path: Path) -> None:
     done, _ = provision(
         tmp_path,
         INVENTORY="gcp.yml",
-        TOKEN="ghp_1",
+        TOKEN="ghp_1",  # noqa: S106  (of nobody)
         GOOGLE_KEY="{json}",
         SSH_PRIVATE_KEY="ssh",
         SSH_KNOWN_HOSTS="known",
@@ -246,9 +236,7 @@ def test_provisioning_hands_over_keys_as_files_only(tmp_path: Path) -> None:
     assert "ghp_1\n" in done.stdout
     assert "{json}\n" in done.stdout
     assert "StrictHostKeyChecking yes" in done.stdout
-    assert not [
-        key for key in ("APP_KEY=", "TOKEN=", "GOOGLE_KEY=", "SSH_PRIVATE_KEY=") if f"\n{key}" in done.stdout
-    ]
+    assert not [key for key in ("APP_KEY=", "TOKEN=", "GOOGLE_KEY=", "SSH_PRIVATE_KEY=") if f"\n{key}" in done.stdout]
 
 
 def test_an_inventory_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
@@ -299,9 +287,7 @@ def test_what_a_dynamic_inventory_needs_is_what_its_collection_says(cloud: str) 
 
 
 def test_the_workflow_gives_provision_what_it_reads() -> None:
-    job = yaml.safe_load((ROOT.parent / ".github/workflows/provision-runners.yml").read_text())["jobs"][
-        "provision"
-    ]
+    job = yaml.safe_load((ROOT.parent / ".github/workflows/provision-runners.yml").read_text())["jobs"]["provision"]
     given = {key: value for step in job["steps"] for key, value in step.get("env", {}).items()}
     script = (ROOT / "provision.sh").read_text()
     own = {"CLOUD", *(key for key in given if key.startswith(("AWS_", "AZURE_")))}

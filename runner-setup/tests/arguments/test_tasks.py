@@ -117,9 +117,7 @@ def test_the_jobs_environment_reaches_them_as_it_is_and_sets_nothing_else(tmp_pa
 
 def below(folder: Path, file: str, *names: str) -> list[dict[str, Any]]:
     """Named tasks of a role (all without names), with their absolute paths below a folder and no owner."""
-    tasks = yaml.safe_load(
-        re.sub(r"(?<![\w.}])/(etc|var|usr|srv)/", rf"{folder}/\1/", (ROOT / file).read_text())
-    )
+    tasks = yaml.safe_load(re.sub(r"(?<![\w.}])/(etc|var|usr|srv)/", rf"{folder}/\1/", (ROOT / file).read_text()))
     chosen = [task for task in tasks if not names or task["name"] in names]
     assert not names or len(chosen) == len(names)
     for task in flat(chosen):
@@ -238,9 +236,7 @@ def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
     for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
         options = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
         for name in (name for name, option in options.items() if option["type"] in ("int", "float")):
-            used = re.compile(
-                rf"(\b{name}\b(?! *\| *(int|float)\b) *([-+*/<>]|==|\|)|[-+*/<>=] *{name}\b(?! *\|))"
-            )
+            used = re.compile(rf"(\b{name}\b(?! *\| *(int|float)\b) *([-+*/<>]|==|\|)|[-+*/<>=] *{name}\b(?! *\|))")
             for file in [
                 *ROOT.glob("roles/*/tasks/*.yml"),
                 *ROOT.glob("roles/*/templates/*"),

@@ -17,7 +17,7 @@ def build(source: Path, target: Path) -> str:
         for path in sorted(source.rglob("*")):
             info = archive.gettarinfo(str(path), arcname=f"./{path.relative_to(source)}")
             info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 1001, 118, "runner", "docker"
-            with open(path, "rb") if path.is_file() else io.BytesIO() as file:
+            with path.open("rb") if path.is_file() else io.BytesIO() as file:
                 archive.addfile(info, file if path.is_file() else None)
     target.write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
     return hashlib.sha256(target.read_bytes()).hexdigest()

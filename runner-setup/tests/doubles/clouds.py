@@ -1,8 +1,9 @@
 """`ansible-inventory --list` of a dynamic inventory: `clouds.py CLOUD FILE PLAYBOOK_FOLDER`.
 
-The plug-ins are the real ones. What their clouds' libraries would have fetched comes from here, in the form of the clouds'
-own APIs: DescribeInstances of EC2, instances.aggregatedList of Compute Engine, and virtualMachines, instanceView,
-networkInterfaces and publicIPAddresses of Azure Resource Manager. Filters that the cloud evaluates are evaluated.
+The plug-ins are the real ones. What their clouds' libraries would have fetched comes from here, in the form of the
+clouds' own APIs: DescribeInstances of EC2, instances.aggregatedList of Compute Engine, and virtualMachines,
+instanceView, networkInterfaces and publicIPAddresses of Azure Resource Manager. Filters that the cloud
+evaluates are evaluated.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PLUGINS = {
 }
 
 
-class Command(InventoryCLI):
+class Command(InventoryCLI):  # type: ignore[misc]  # Ansible has no types
     def __init__(self, cloud: str, file: str, folder: str) -> None:
         super().__init__(["ansible-inventory", "--inventory", file, "--playbook-dir", folder, "--list"])
         self.cloud = cloud
@@ -30,15 +31,14 @@ class Command(InventoryCLI):
     def _play_prereqs(self) -> Any:
         """The first moment at which plug-ins can be loaded, and the last before they are used."""
         plugin = type(inventory_loader.get(PLUGINS[self.cloud]))
-        {"aws": fake_aws, "gcp": fake_gcp, "azure": fake_azure}[self.cloud](
-            plugin, sys.modules[plugin.__module__]
-        )
+        {"aws": fake_aws, "gcp": fake_gcp, "azure": fake_azure}[self.cloud](plugin, sys.modules[plugin.__module__])
         return super()._play_prereqs()
 
 
 # What else an instance has; which values is of no interest, but the plug-in makes variables of all of them.
 OTHER_FIELDS = (
-    "AmiLaunchIndex", "Architecture", "BlockDeviceMappings", "BootMode", "CapacityReservationSpecification", "ClientToken",
+    "AmiLaunchIndex", "Architecture", "BlockDeviceMappings", "BootMode", "CapacityReservationSpecification",
+    "ClientToken",
     "CpuOptions", "CurrentInstanceBootMode", "EbsOptimized", "EnaSupport", "EnclaveOptions", "HibernationOptions",
     "Hypervisor", "IamInstanceProfile", "ImageId", "InstanceLifecycle", "InstanceType", "KeyName", "LaunchTime",
     "MaintenanceOptions", "MetadataOptions", "Monitoring", "NetworkInterfaces", "NetworkPerformanceOptions", "Operator",
@@ -57,7 +57,7 @@ def instance(number: int, role: str, state: str) -> dict[str, Any]:
         "PrivateDnsName": f"ip-10-1-0-{number}.eu-central-1.compute.internal",
         "PublicDnsName": f"ec2-{number}.eu-central-1.compute.amazonaws.com",
         "Placement": {"AvailabilityZone": "eu-central-1a", "Tenancy": "default"},
-        **dict.fromkeys(OTHER_FIELDS, {}),
+        **{name: {} for name in OTHER_FIELDS},
         "Tags": [{"Key": "Name", "Value": f"builder {number}"}, {"Key": "Role", "Value": role}],
     }
 
@@ -77,7 +77,7 @@ class Ec2:
         assert operation == "describe_instances"
         return self
 
-    def paginate(self, Filters: list[dict[str, Any]]) -> types.SimpleNamespace:
+    def paginate(self, Filters: list[dict[str, Any]]) -> types.SimpleNamespace:  # noqa: N803  (its name there)
         found = [value for value in INSTANCES if all(self.has(value, wanted) for wanted in Filters)]
         reservations = [{"OwnerId": "1", "ReservationId": "r-1", "Instances": found}]
         return types.SimpleNamespace(build_full_result=lambda: {"Reservations": reservations})
@@ -88,8 +88,8 @@ class Ec2:
 
 
 def fake_aws(plugin: Any, module: Any) -> None:
-    plugin.require_aws_sdk = lambda self, **_: True
-    plugin.client = lambda self, service, region: {("ec2", "eu-central-1"): Ec2()}[service, region]
+    plugin.require_aws_sdk = lambda _self, **_: True
+    plugin.client = lambda _self, service, region: {("ec2", "eu-central-1"): Ec2()}[service, region]
 
 
 COMPUTE = "https://www.googleapis.com/compute/v1/projects/my-project"
@@ -105,7 +105,7 @@ OTHER_KEYS = (
 def machine(number: int, role: str, status: str) -> dict[str, Any]:
     outside = {"type": "ONE_TO_ONE_NAT", "natIP": f"198.51.100.{number}"}
     return {
-        **dict.fromkeys(OTHER_KEYS, {}),
+        **{name: {} for name in OTHER_KEYS},
         "name": f"builder-{number}",
         "status": status,
         "labels": {"role": role} if role else {},
@@ -134,16 +134,14 @@ MACHINES = [
 class Google:
     """A signed-in session. Terms of a filter in brackets are all to be met."""
 
-    def __init__(self, module: object, product: str) -> None:
+    def __init__(self, _module: object, product: str) -> None:
         assert product == "compute"
 
     def get(self, url: str, params: dict[str, str]) -> types.SimpleNamespace:
         assert url == f"{COMPUTE}/aggregated/instances"
         assert re.fullmatch(r"(\([\w.]+ = [\w-]+\) ?)+", params["filter"]), params["filter"]
         terms = re.findall(r"\(([\w.]+) = ([\w-]+)\)", params["filter"])
-        found = [
-            value for value in MACHINES if all(self.field(value, name) == wanted for name, wanted in terms)
-        ]
+        found = [value for value in MACHINES if all(self.field(value, name) == wanted for name, wanted in terms)]
         nothing = {"warning": {"code": "NO_RESULTS_ON_PAGE"}}
         body = {"items": {"zones/europe-west3-a": {"instances": found}, "zones/us-east1-b": nothing}}
         return types.SimpleNamespace(status_code=200, json=lambda: body, raise_for_status=lambda: None)
@@ -224,9 +222,7 @@ class Azure:
 
     def instance_view(self, group: str, name: str) -> types.SimpleNamespace:
         assert group == "runners"
-        return types.SimpleNamespace(
-            computer_name=name, os_name="debian", os_version="12", hyper_v_generation="V2"
-        )
+        return types.SimpleNamespace(computer_name=name, os_name="debian", os_version="12", hyper_v_generation="V2")
 
 
 def sign_in(self: Any) -> None:

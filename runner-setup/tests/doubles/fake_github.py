@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Fault:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-class Answer(Exception):
+class Answer(Exception):  # noqa: N818  (an answer that comes early, not always an error)
     def __init__(self, status: int, body: Any = None) -> None:
         super().__init__(status)
         self.status = status
@@ -127,9 +128,7 @@ class FakeGitHub:
             file.write(unbase64url(signature))
             file.flush()
             command = ["openssl", "dgst", "-sha256", "-verify", self.public_key, "-signature", file.name]
-            done = subprocess.run(
-                command, input=f"{head}.{claims}".encode(), capture_output=True, check=False
-            )
+            done = subprocess.run(command, input=f"{head}.{claims}".encode(), capture_output=True, check=False)
         if done.returncode != 0 or str(values["iss"]) != self.app_id:
             raise Answer(401, {"message": "A JSON web token could not be decoded"})
 
@@ -150,7 +149,7 @@ class FakeGitHub:
     def repository(self, where: dict[str, str], _q: dict[str, str], _b: Any) -> Any:
         return 200, {"full_name": where["scope"].removeprefix("repos/"), "private": self.private}
 
-    def registration_token(self, where: dict[str, str], _q: dict[str, str], _b: Any) -> Any:
+    def registration_token(self, _w: dict[str, str], _q: dict[str, str], _b: Any) -> Any:
         token = "A" + secrets.token_hex(14).upper()
         self.registration_tokens.add(token)
         return 201, {"token": token, "expires_at": stamp(time.time() + 3600)}
@@ -163,8 +162,7 @@ class FakeGitHub:
             raise Answer(409, {"message": "Already exists - A runner with the name already exists."})
         runner = self.add(where["scope"], body["name"], body["labels"], body["runner_group_id"], True)
         files = {
-            name: base64.b64encode(text.encode()).decode()
-            for name, text in config(runner, self.public_url).items()
+            name: base64.b64encode(text.encode()).decode() for name, text in config(runner, self.public_url).items()
         }
         blob = base64.b64encode(json.dumps(files).encode()).decode()
         return 201, {"runner": self.show(runner), "encoded_jit_config": blob}
@@ -205,7 +203,7 @@ class FakeGitHub:
         ]
         return 200, {"total_count": len(every), "runner_groups": page_of(every, query)}
 
-    def downloads(self, where: dict[str, str], _q: dict[str, str], _b: Any) -> Any:
+    def downloads(self, _w: dict[str, str], _q: dict[str, str], _b: Any) -> Any:
         return 200, [
             {
                 "os": "linux",
@@ -290,40 +288,62 @@ class FakeGitHub:
 
     # --- control, for the tests --------------------------------------------------------------
 
-    def control(self, method: str, path: str, body: Any) -> Any:
-        if path == "/_control/jobs" and method == "POST":
-            job = Job(secrets.token_hex(4), body, queued=time.time())
+    def control(self, path: str, body: Any) -> Any:
+        """`/_control/NAME` or, for a job, `/_control/jobs/ID`; a body is for what changes something."""
+        name, _, which = path.removeprefix("/_control/").partition("/")
+        if name not in CONTROLS or (which and which not in self.jobs):
+            raise Answer(404)
+        return CONTROLS[name](self, which or body)
+
+    def submit_or_show_job(self, what: str | dict[str, Any]) -> Any:
+        if isinstance(what, dict):
+            job = Job(secrets.token_hex(4), what, queued=time.time())
             self.jobs[job.id] = job
             return 201, {"id": job.id}
-        found = re.fullmatch(r"/_control/jobs/(\w+)", path)
-        if found:
-            job = self.jobs[found[1]]
-            for runner in list(self.runners.values()):
-                self.busy(runner)
-            return 200, {k: v for k, v in dataclasses.asdict(job).items() if k != "body"}
-        if path == "/_control/faults":
-            self.faults = [Fault(**fault) for fault in body]
-            return 200, {}
-        if path == "/_control/set":
-            for key, value in body.items():
-                setattr(self, key, value)
-            return 200, {}
-        if path == "/_control/expire-tokens":
-            self.tokens.clear()
-            return 200, {}
-        if path == "/_control/dead-runners":
-            for i in range(body["count"]):
-                self.add(body["scope"], f"{body['prefix']}{i:04d}", [], 1, True)
-            return 200, {}
-        if path == "/_control/forget":
-            for key in [k for k, r in self.runners.items() if r.name.startswith(body["prefix"])]:
-                del self.runners[key]
-            return 200, {}
-        if path == "/_control/runners":
-            return 200, [{**self.show(r), "scope": r.scope} for r in self.runners.values()]
-        if path == "/_control/requests":
-            return 200, self.requests
-        raise Answer(404)
+        for runner in list(self.runners.values()):
+            self.busy(runner)
+        return 200, {k: v for k, v in dataclasses.asdict(self.jobs[what]).items() if k != "body"}
+
+    def set_faults(self, faults: list[dict[str, Any]]) -> Any:
+        self.faults = [Fault(**fault) for fault in faults]
+        return 200, {}
+
+    def set_values(self, values: dict[str, object]) -> Any:
+        for key, value in values.items():
+            setattr(self, key, value)
+        return 200, {}
+
+    def expire_tokens(self, _: object) -> Any:
+        self.tokens.clear()
+        return 200, {}
+
+    def add_dead_runners(self, body: dict[str, Any]) -> Any:
+        for i in range(body["count"]):
+            self.add(body["scope"], f"{body['prefix']}{i:04d}", [], 1, True)
+        return 200, {}
+
+    def forget(self, body: dict[str, str]) -> Any:
+        for key in [k for k, r in self.runners.items() if r.name.startswith(body["prefix"])]:
+            del self.runners[key]
+        return 200, {}
+
+    def show_runners(self, _: object) -> Any:
+        return 200, [{**self.show(r), "scope": r.scope} for r in self.runners.values()]
+
+    def show_requests(self, _: object) -> Any:
+        return 200, self.requests
+
+
+CONTROLS: dict[str, Callable[[FakeGitHub, Any], Any]] = {
+    "jobs": FakeGitHub.submit_or_show_job,
+    "faults": FakeGitHub.set_faults,
+    "set": FakeGitHub.set_values,
+    "expire-tokens": FakeGitHub.expire_tokens,
+    "dead-runners": FakeGitHub.add_dead_runners,
+    "forget": FakeGitHub.forget,
+    "runners": FakeGitHub.show_runners,
+    "requests": FakeGitHub.show_requests,
+}
 
 
 def config(runner: Runner, server: str) -> dict[str, str]:
@@ -382,12 +402,13 @@ class Handler(BaseHTTPRequestHandler):
         path = parts.path
         query = dict(urllib.parse.parse_qsl(parts.query))
         if path.startswith("/_files/"):
-            return self.send_file(path.removeprefix("/_files/"))
+            self.send_file(path.removeprefix("/_files/"))
+            return
         headers: dict[str, str] = {}
         try:
             if path.startswith("/_control/"):
                 with self.github.lock:
-                    status, answer = self.github.control(self.command, path, body)
+                    status, answer = self.github.control(path, body)
             else:
                 self.break_things(path, headers)
                 with self.github.lock:
@@ -428,16 +449,17 @@ class Handler(BaseHTTPRequestHandler):
     def send_file(self, name: str) -> None:
         file = Path(self.github.files, Path(name).name)
         if not file.is_file():
-            return self.answer(404, {"message": "Not Found"}, {})
+            self.answer(404, {"message": "Not Found"}, {})
+            return
         text = file.read_bytes()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_PUT = do_DELETE = handle_any
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815  (http.server's names)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 

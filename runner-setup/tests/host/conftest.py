@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import ssl
@@ -59,14 +60,15 @@ class Host:
         self.shell = os.environ.get("HOST_SHELL", f"docker exec --interactive {self.name} bash -s").split()
 
     def call(self, command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.shell, input=command, capture_output=True, text=True, check=False, timeout=120
-        )
+        return subprocess.run(self.shell, input=command, capture_output=True, text=True, check=False, timeout=120)
 
     def run(self, command: str, check: bool = True) -> str:
         done = self.call(command)
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    def succeeds(self, command: str) -> bool:
+        return self.code(command) == 0
 
     def code(self, command: str) -> int:
         return self.call(command).returncode
@@ -97,13 +99,15 @@ class Host:
 
     @contextlib.contextmanager
     def served_beyond(self, *addresses: str) -> Iterator[None]:
-        """A web server at port 80 of these addresses, which the machine reaches by a route; it has the file `hostname`."""
+        """A web server at port 80 of these addresses, which the machine reaches by a route; it has the file
+        `hostname`."""
         start = [
             "ip netns add beyond && ip link add beyond0 type veth peer name inside netns beyond",
             "sysctl --quiet --write net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.beyond0.disable_ipv6=0",
             "ip address add 192.0.2.1/24 dev beyond0 && ip address add 2001:db8::1/64 dev beyond0 nodad",
             "ip link set beyond0 up && ip -n beyond link set lo up && ip -n beyond link set inside up",
-            "ip -n beyond address add 192.0.2.2/24 dev inside && ip -n beyond address add 2001:db8::2/64 dev inside nodad",
+            "ip -n beyond address add 192.0.2.2/24 dev inside",
+            "ip -n beyond address add 2001:db8::2/64 dev inside nodad",
         ]
         for address in addresses:
             start.append(f"ip -n beyond address add {address} dev lo")
@@ -115,12 +119,8 @@ class Host:
         try:
             self.run(" && ".join(start))
             for address in addresses:
-                wait_for(
-                    lambda address=address: (
-                        self.code(f"curl -sf -m 2 http://{in_url(address)}/hostname") == 0
-                    ),
-                    f"root reaches {address}",
-                )
+                answered = f"curl -sf -m 2 http://{in_url(address)}/hostname"
+                wait_for(functools.partial(self.succeeds, answered), f"root reaches {address}")
             yield
         finally:
             self.run("systemctl stop beyond; ip link delete beyond0; ip netns delete beyond")
@@ -216,10 +216,10 @@ def wait_ready(github: GitHub, instance: str) -> str:
     return str(wait_for(lambda: github.ready(instance), f"runner {instance} is online and idle")[0])
 
 
-def recovered(github: GitHub, instance: str, before: str, seconds: float = PATIENCE) -> float:
+def recovered(github: GitHub, instance: str, *before: str, seconds: float = PATIENCE) -> float:
     """Seconds until another registration of the instance is ready."""
     start = time.monotonic()
-    wait_for(lambda: [n for n in github.ready(instance) if n != before], f"a new runner {instance}", seconds)
+    wait_for(lambda: set(github.ready(instance)) - set(before), f"a new runner {instance}", seconds)
     return time.monotonic() - start
 
 
@@ -228,15 +228,13 @@ def figure() -> Figure:
     """Notes a measurement for the table that is printed at the end."""
 
     def note(name: str, value: float, unit: str = "s") -> None:
-        with open(os.environ["FIGURES"], "a", encoding="utf-8") as file:
+        with Path(os.environ["FIGURES"]).open("a", encoding="utf-8") as file:
             file.write(f"{name}\t{value:.{0 if unit == 'MiB' else 1}f} {unit}\n")
 
     return note
 
 
-def play(
-    name: str, *arguments: str, check: bool = True, inventory: str = ""
-) -> subprocess.CompletedProcess[str]:
+def play(name: str, *arguments: str, check: bool = True, inventory: str = "") -> subprocess.CompletedProcess[str]:
     """Run one of the kit's playbooks against the machine, with molecule's inventory."""
     inventory = inventory or os.environ["MOLECULE_INVENTORY_FILE"]
     command = ["ansible-playbook", "--inventory", inventory, str(ROOT / name), *arguments]

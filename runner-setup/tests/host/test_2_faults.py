@@ -13,9 +13,7 @@ from conftest import Figure, GitHub, Host, Jobs, instance_of, recovered, wait_fo
 JIT = "generate-jitconfig"
 
 
-def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(
-    jobs: Jobs, host: Host, figure: Figure
-) -> None:
+def test_over_the_limit_steps_are_interrupted_and_uploads_still_run(jobs: Jobs, host: Host, figure: Figure) -> None:
     """The step is interrupted at the limit; the job then has time for its `always` steps."""
     with host.limits(job_limit=8, upload_grace=100):
         job = jobs.submit("trap '' TERM; sleep 300", {"run": "echo uploaded-after-interrupt", "always": True})
@@ -50,7 +48,8 @@ def test_a_job_that_ignores_the_interrupt_is_killed_whole(
     jobs: Jobs, host: Host, github: GitHub, figure: Figure
 ) -> None:
     """It hides as well: ignores signals, renames itself, moves into a service of its own."""
-    hide = 'exec -a kworker python3 -c "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(300)"'
+    ignore = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(300)"
+    hide = f'exec -a kworker python3 -c "{ignore}"'
     with host.limits(job_limit=10, upload_grace=2):
         job = jobs.submit(f"trap '' INT TERM; systemd-run --user --unit=away sleep 4325; ({hide})")
         state = jobs.started(job)
@@ -78,9 +77,7 @@ while True:
 """
 
 
-def test_what_answers_on_the_docker_socket_does_not_stop_the_watchdog(
-    jobs: Jobs, host: Host, github: GitHub
-) -> None:
+def test_what_answers_on_the_docker_socket_does_not_stop_the_watchdog(jobs: Jobs, host: Host, github: GitHub) -> None:
     with host.limits(job_limit=8, upload_grace=2):
         job = jobs.submit(
             f"cat > hostile.py <<'E'{HOSTILE}E",
@@ -129,9 +126,7 @@ def test_a_job_is_noted_before_its_first_step(jobs: Jobs, host: Host) -> None:
     """Also between the watchdog's whole looks, and where the job can't touch it."""
     word = "$THEBES_RUNNER_DIR/../job.json"
     with host.limits(interval=600):
-        state = jobs.run(
-            f"test $(stat -c %u {word}) = 0; grep -q worker {word}; ! rm -f {word}; ! touch {word}"
-        )
+        state = jobs.run(f"test $(stat -c %u {word}) = 0; grep -q worker {word}; ! rm -f {word}; ! touch {word}")
     assert state["conclusion"] == "success", state["log"]
 
 
@@ -159,8 +154,8 @@ def test_killing_the_watchdog_does_not_stop_the_clock(jobs: Jobs, host: Host, gi
     assert state["conclusion"] == "failure"
     assert state["finished"] - state["started"] < 100
     report = host.run(f"tail -1 /var/log/thebes-runner/{instance}/watchdog.log")
-    age = float(re.search(r"job is (\d+) s old", report)[1])
-    assert 8 <= age < 100
+    (age,) = re.findall(r"job is (\d+) s old", report)
+    assert 8 <= float(age) < 100
     assert before["started"] > 0
 
 
@@ -188,9 +183,7 @@ def test_kill_9_of_a_busy_listener(jobs: Jobs, host: Host, github: GitHub, figur
     assert "sleep 300" not in host.run("ps -e -o args=")
 
 
-def test_kill_9_of_the_supervisor_spares_the_job(
-    jobs: Jobs, host: Host, github: GitHub, figure: Figure
-) -> None:
+def test_kill_9_of_the_supervisor_spares_the_job(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     job = jobs.submit("sleep 5; echo survived")
     state = jobs.started(job, "Run sleep")
     instance = instance_of(state["runner"])
@@ -220,9 +213,7 @@ def test_a_reload_while_the_supervisor_starts_does_not_end_it(host: Host, github
     recovered(github, "b", before)
 
 
-@pytest.mark.parametrize(
-    "moment", ["systemctl kill --signal=HUP thebes-runner@b", RESTARTING], ids=["reload", "start"]
-)
+@pytest.mark.parametrize("moment", ["systemctl kill --signal=HUP thebes-runner@b", RESTARTING], ids=["reload", "start"])
 def test_a_stop_in_the_middle_leaves_no_listener(host: Host, github: GitHub, moment: str) -> None:
     wait_ready(github, "b")
     try:
@@ -364,9 +355,7 @@ def test_an_expired_token_is_renewed(jobs: Jobs, host: Host, github: GitHub, fig
     figure("token expired", recovered(github, "a", before))
 
 
-def test_a_registration_deleted_behind_its_back(
-    jobs: Jobs, host: Host, github: GitHub, figure: Figure
-) -> None:
+def test_a_registration_deleted_behind_its_back(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     before = wait_ready(github, "a")
     github.call("forget", {"prefix": before})
     figure("registration deleted behind its back (checked every 2 s)", recovered(github, "a", before))
@@ -377,18 +366,14 @@ def test_a_registration_deleted_behind_its_back(
 def test_a_repository_that_became_public_is_refused(jobs: Jobs, host: Host, github: GitHub) -> None:
     github.call("set", {"group_public": True})
     host.run("kill -9 $(systemctl show thebes-job@a -p MainPID --value)")
-    health = wait_for(
-        lambda: "public" in (h := host.health("a"))["last_error"] and h, "registration is refused"
-    )
+    health = wait_for(lambda: "public" in (h := host.health("a"))["last_error"] and h, "registration is refused")
     assert "set runner_allow_public" in health["last_error"]
     github.call("set", {"group_public": False})
     wait_ready(github, "a")
 
 
 @pytest.mark.usefixtures("both")
-def test_250_runners_and_the_dead_of_own_prefix(
-    jobs: Jobs, host: Host, github: GitHub, figure: Figure
-) -> None:
+def test_250_runners_and_the_dead_of_own_prefix(jobs: Jobs, host: Host, github: GitHub, figure: Figure) -> None:
     """Dead ones are reaped once they were seen offline twice; others' are left alone."""
     # The own ones come last, on the third page.
     for prefix, count in {"elsewhere-": 220, "thebes-host-z-dead": 30}.items():
@@ -427,7 +412,7 @@ def test_the_host_restarts(jobs: Jobs, host: Host, github: GitHub, figure: Figur
     subprocess.run(["docker", "restart", "--time", "0", host.name], check=True, capture_output=True)
     host.run("chmod 666 /dev/fuse /dev/net/tun")  # udev's work on a real machine
     for instance in ("a", "b"):
-        wait_for(lambda i=instance: [n for n in github.ready(i) if n not in old], "a new runner", 60)
+        recovered(github, instance, *old, seconds=60)
     figure("host restart during a job", time.monotonic() - start)
     assert "sleep 300" not in host.run("ps -e -o args=")
     assert state["runner"] in old

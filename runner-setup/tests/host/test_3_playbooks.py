@@ -12,13 +12,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from conftest import GitHub, Host, Jobs, instance_of, play, recovered, wait_for, wait_ready
 
 # Wrong settings are refused without a machine: tests/arguments. These need one.
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "disk": ({"preflight_disk_min_mib": 999999999}, "free or add disk, or lower the limit"),
     "memory": ({"preflight_memory_min_mib": 999999999}, "use fewer runner_instances, more memory"),
     "route": ({"runner_url": "https://nowhere.test"}, "can't reach https://nowhere.test"),
@@ -45,9 +45,7 @@ REMOVE = """
 """
 
 
-def test_preflight_refuses_what_the_machine_is_not_fit_for(
-    host: Host, github: GitHub, tmp_path: Path
-) -> None:
+def test_preflight_refuses_what_the_machine_is_not_fit_for(host: Host, github: GitHub, tmp_path: Path) -> None:
     """All refusals in one run, each for an alias of the machine."""
     listed = json.loads(
         subprocess.run(
@@ -56,9 +54,7 @@ def test_preflight_refuses_what_the_machine_is_not_fit_for(
         ).stdout
     )  # fmt: skip
     settings = {**listed["_meta"]["hostvars"][host.name], "ansible_host": host.name}
-    hosts = {
-        name: {**settings, "runner_name_prefix": f"{name}-", **wrong} for name, (wrong, _) in REFUSED.items()
-    }
+    hosts = {name: {**settings, "runner_name_prefix": f"{name}-", **wrong} for name, (wrong, _) in REFUSED.items()}
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     (tmp_path / "play.yml").write_text(PREFLIGHT)
     github.call("set", {"date_skew": 3600})
@@ -113,7 +109,9 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(host: Host, github
 def test_changed_settings_of_docker_reach_idle_runners_and_leave_a_job_alone(
     jobs: Jobs, host: Host, github: GitHub
 ) -> None:
-    files = "docker run --name {} thebes-small true && docker inspect --format '{{{{.HostConfig.LogConfig.Config}}}}' {}"
+    files = (
+        "docker run --name {} thebes-small true && docker inspect --format '{{{{.HostConfig.LogConfig.Config}}}}' {}"
+    )
     before, after = (files.format(name, name) for name in ("before", "after"))
     busy = jobs.submit(f"{before}; touch /tmp/began; until test -e /tmp/enough; do sleep 0.1; done; {after}")
     at_work = instance_of(jobs.started(busy)["runner"])
@@ -147,9 +145,7 @@ def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github
 
     # Back to work with other settings: runner b is no longer wanted, there is a new label, and
     # images stay from job to job; containers and volumes still don't.
-    waiting = jobs.submit(
-        "docker run --detach --volume kept:/kept thebes-small sleep 4326", labels=("new-label",)
-    )
+    waiting = jobs.submit("docker run --detach --volume kept:/kept thebes-small sleep 4326", labels=("new-label",))
     changed = {"runner_labels": ["new-label"], "runner_instances": ["a"], "docker_keep_images": True}
     play("site.yml", "--tags", "runner", "-e", json.dumps(changed))
     first = jobs.done(waiting)
@@ -180,9 +176,7 @@ def test_controller_keeps_the_credentials_of_an_enterprise(
     (tmp_path / "password").write_text("open sesame")
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
     token = tmp_path / "token"
-    subprocess.run(
-        ["ansible-vault", "encrypt", "--output", str(token), os.environ["FILES"] + "/token"], check=True
-    )
+    subprocess.run(["ansible-vault", "encrypt", "--output", str(token), os.environ["FILES"] + "/token"], check=True)
     (tmp_path / "wrong").write_text("ghp_wrong")
     # The name github.test is known on the machine only.
     settings = {
@@ -240,7 +234,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
                         return
                     ends[end].sendall(data)
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         """The list is the log."""
 
 
@@ -267,9 +261,7 @@ NOTHING_LEFT = (
 )
 
 
-def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
-    host: Host, github: GitHub, proxy: str
-) -> None:
+def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(host: Host, github: GitHub, proxy: str) -> None:
     """All the other choices at once, two jobs on one registration; then rootful Docker, then other labels."""
     settings = {
         "runner_instances": ["a"], "runner_scope": "repository", "runner_target": "acme/product",
@@ -305,9 +297,7 @@ def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
     assert second["conclusion"] == "success", second["log"]
     assert first["runner"] == second["runner"] == name
     github.call("forget", {"prefix": name})
-    wait_for(
-        lambda: host.health("a")["registrations_lost"] and github.ready("a"), "it registers again by itself"
-    )
+    wait_for(lambda: host.health("a")["registrations_lost"] and github.ready("a"), "it registers again by itself")
     busy = jobs.submit("sleep 60")  # for about as long as the playbook takes, which leaves it alone
     jobs.started(busy, "Run sleep")
     play("site.yml", "--tags", "runner", "-e", json.dumps({**settings, "runner_labels": ["changed"]}))

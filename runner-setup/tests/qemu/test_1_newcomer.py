@@ -29,9 +29,7 @@ class Newcomer:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        files = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-        )
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         for name in files.stdout.split("\0")[:-1]:
             target = home / "runner-setup" / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,11 +48,12 @@ class Newcomer:
         """Run the lines in one shell; what they print, which ends with the time that each took."""
         # Nothing of the shell that started the tests, but the way to PyPI.
         kept = {
-            name: value for name, value in os.environ.items() if re.match("PIP_|.*_proxy$|SSL_", name, re.I)
+            name: value for name, value in os.environ.items() if re.match("PIP_|.*_proxy$|SSL_", name, re.IGNORECASE)
         }
         script = "set -e; before=0\n" + "".join(TIMED.format(line=line) for line in lines)
         done = subprocess.run(
-            ["bash", "-c", script], cwd=self.home / folder, env=kept | {"HOME": str(self.home), "PATH": "/usr/bin:/bin"},
+            ["bash", "-c", script], cwd=self.home / folder,
+            env=kept | {"HOME": str(self.home), "PATH": "/usr/bin:/bin"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-6000:]

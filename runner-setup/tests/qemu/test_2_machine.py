@@ -19,7 +19,8 @@ def test_container_limits_hold(github: GitHub, host: Host) -> None:
     job = jobs.done(
         jobs.submit(
             "docker info 2>&1 | grep -E 'Cgroup (Driver: systemd|Version: 2)'",
-            "mkdir -p ctx/bin; cp /bin/sh /bin/cat ctx/bin/; for l in $(ldd /bin/sh /bin/cat | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
+            "mkdir -p ctx/bin; cp /bin/sh /bin/cat ctx/bin/;"
+            " for l in $(ldd /bin/sh /bin/cat | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
             " do mkdir -p ctx$(dirname $l); cp -L $l ctx$l; done; tar -C ctx -c . | docker import - small",
             "test $(docker run --rm --memory 64m --pids-limit 50 small cat /sys/fs/cgroup/memory.max) = 67108864",
             "printf 'FROM small\\nRUN cat /proc/self/cgroup\\n' | DOCKER_BUILDKIT=1 docker build -",
@@ -34,9 +35,7 @@ def test_the_runners_limits_hold(github: GitHub, host: Host) -> None:
     ready(github)
     jobs = Jobs(github, host)
     job = jobs.done(
-        jobs.submit(
-            "python3 -c 'x = bytearray(1500 * 1024 * 1024)' && echo too much || echo killed as it should"
-        ),
+        jobs.submit("python3 -c 'x = bytearray(1500 * 1024 * 1024)' && echo too much || echo killed as it should"),
         SLOW,
     )
     assert "killed as it should" in job["log"]

@@ -7,7 +7,6 @@ import json
 import os
 import pwd
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +28,9 @@ Runners = Callable[..., Runner]
 def app_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The App's private key; the public half lies beside it as .pub."""
     key = tmp_path_factory.mktemp("app") / "key.pem"
-    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
     public = key.with_suffix(".pub")
-    command = ["openssl", "rsa", "-in", key, "-pubout", "-out", public]
+    command = ["openssl", "rsa", "-in", str(key), "-pubout", "-out", str(public)]
     subprocess.run(command, check=True, capture_output=True)
     return key
 
@@ -114,9 +113,7 @@ def calls(tmp_path: Path, command: Command) -> Callable[[], list[str]]:
     """What systemctl and nft were asked; there is no table."""
     log = tmp_path / "calls"
     command("systemctl", f'echo systemctl "$@" >>{log}; [ "$1" != show ] || echo ActiveState=inactive')
-    command(
-        "nft", f'echo nft "$@" >>{log}; [ "$1" = -f ] || {{ echo No such file >&2; exit 1; }}; cat >{log}.nft'
-    )
+    command("nft", f'echo nft "$@" >>{log}; [ "$1" = -f ] || {{ echo No such file >&2; exit 1; }}; cat >{log}.nft')
     return lambda: log.read_text().splitlines() if log.exists() else []
 
 
@@ -157,7 +154,7 @@ def remove(
 
 def make_busy(fake: FakeGitHub) -> int:
     runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
-    fake.control("POST", "/_control/jobs", {"labels": []})
+    fake.control("/_control/jobs", {"labels": []})
     runner.last_seen = time.time()
     fake.message(runner)
     return runner.id

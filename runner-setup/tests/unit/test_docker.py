@@ -37,7 +37,7 @@ class Daemon(http.server.BaseHTTPRequestHandler):
         self.asked.append(f"{self.command} {self.path}")
         self.answer(204, b"")
 
-    do_DELETE = do_POST
+    do_DELETE = do_POST  # noqa: N815  (http.server's name)
 
     def do_GET(self) -> None:
         asked = re.match(r"/v(\d+)\.(\d+)/", self.path)
@@ -109,9 +109,7 @@ def test_containers_are_killed_before_their_daemon_is_stopped(instance: Instance
 
 @pytest.mark.usefixtures("of_a_runner")
 @pytest.mark.parametrize("keep_images", [False, True])
-def test_between_jobs_what_the_job_made_in_docker_goes(
-    instance: Instance, runner: Runners, keep_images: bool
-) -> None:
+def test_between_jobs_what_the_job_made_in_docker_goes(instance: Instance, runner: Runners, keep_images: bool) -> None:
     work = instance.runner_dir / "_work" / "product"
     work.mkdir(parents=True)
     values = runner(instance, docker_mode="rootless", ephemeral=False, docker_keep_images=keep_images)
@@ -138,7 +136,7 @@ def test_images_are_pruned_by_age(daemon: Path, hours: int, until: str) -> None:
 def test_a_socket_is_closed_when_its_time_is_over_before_it_begins(daemon: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(HostError, match="no whole answer in time"):
+        with pytest.raises(HostError, match=r"no whole answer in time"):
             Docker(daemon, OWN).containers(time.monotonic() - 1.0)
         gc.collect()
 
@@ -146,7 +144,7 @@ def test_a_socket_is_closed_when_its_time_is_over_before_it_begins(daemon: Path)
 def test_no_daemon_is_told_as_such(tmp_path: Path) -> None:
     docker = Docker(tmp_path / "none.sock", OWN)
     assert not docker.ready()
-    with pytest.raises(HostError, match="is not ready after 0 s: see journalctl"):
+    with pytest.raises(HostError, match=r"is not ready after 0 s: see journalctl"):
         docker.wait(0.0)
 
 
@@ -252,7 +250,7 @@ def test_a_daemon_that_trickles_is_given_up_as_a_whole(tmp_path: Path, first: by
     path = tmp_path / "docker.sock"
     pieces = itertools.chain([first], itertools.repeat(more, 300))
     started = time.monotonic()
-    with answering(path, pieces, pause=0.02), pytest.raises(HostError, match="no whole answer|timed out"):
+    with answering(path, pieces, pause=0.02), pytest.raises(HostError, match=r"no whole answer|timed out"):
         Docker(path, OWN).signal_all(signal.SIGINT, seconds=0.3)
     assert time.monotonic() - started < 3
 
@@ -272,11 +270,9 @@ def test_many_containers_share_one_deadline(tmp_path: Path) -> None:
     [b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", b"Content-Length: 999999999\r\n\r\n", b"\r\n"],
     ids=["negative chunk", "length", "until closed"],
 )
-def test_an_answer_without_end_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
-) -> None:
+def test_an_answer_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
     monkeypatch.setattr(docker, "MAX_ANSWER", 1024 * 1024)
     path = tmp_path / "docker.sock"
     pieces = itertools.chain([b"HTTP/1.1 200 OK\r\n" + head], itertools.repeat(b" " * 65536, 64))
-    with answering(path, pieces), pytest.raises(HostError, match="more than 1048576 bytes|not JSON"):
+    with answering(path, pieces), pytest.raises(HostError, match=r"more than 1048576 bytes|not JSON"):
         Docker(path, OWN).containers(soon())

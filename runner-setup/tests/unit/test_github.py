@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_github import Fault, FakeGitHub
+from fake_github import FakeGitHub, Fault
 from thebes_runner import github
 from thebes_runner.errors import GitHubError, SettingsError
 from thebes_runner.settings import GitHub
@@ -31,7 +31,7 @@ def test_the_api_root_follows_from_the_servers_address(url: str, root: str) -> N
 
 
 def test_a_token_is_never_sent_over_plain_http() -> None:
-    with pytest.raises(SettingsError, match="https://"):
+    with pytest.raises(SettingsError, match=r"https://"):
         github.api_root("http://git.acme.test")
 
 
@@ -51,15 +51,13 @@ def test_a_personal_token_works_too(fake: FakeGitHub, github_settings: Settings)
     assert [r.scope for r in fake.runners.values()] == ["repos/acme/product"]
 
 
-def test_a_controllers_key_or_token_needs_no_file(
-    fake: FakeGitHub, github_settings: Settings, app_key: Path
-) -> None:
+def test_a_controllers_key_or_token_needs_no_file(fake: FakeGitHub, github_settings: Settings, app_key: Path) -> None:
     nowhere = {"key_file": "/nowhere", "token_file": "/nowhere"}
     for auth, secret in (("app", app_key.read_text()), ("token", "ghp_secret\n")):
         client = github.Client(github_settings(auth=auth, **nowhere), secret)
         client.mint(f"h-{auth}-1", ("x",), client.group_id())
     assert sorted(r.name for r in fake.runners.values()) == ["h-app-1", "h-token-1"]
-    with pytest.raises(SettingsError, match="runner_app_key_file can't sign"):
+    with pytest.raises(SettingsError, match=r"runner_app_key_file can't sign"):
         github.Client(github_settings(), "hello").token()
 
 
@@ -76,7 +74,7 @@ def test_the_installation_is_found_on_the_second_page(fake: FakeGitHub, github_s
 
 
 def test_an_app_that_is_not_installed_is_named(github_settings: Settings) -> None:
-    with pytest.raises(SettingsError, match="not installed at 'elsewhere'"):
+    with pytest.raises(SettingsError, match=r"not installed at 'elsewhere'"):
         github.Client(github_settings(target="elsewhere")).registration_token()
 
 
@@ -108,10 +106,10 @@ def test_a_wrong_key_is_refused_with_a_hint(fake: FakeGitHub, github_settings: S
         github.Client(github_settings(app_id="999")).registration_token()
 
 
-def test_a_key_file_that_is_no_key(github_settings: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_key_file_that_is_no_key(github_settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("hello")
-    with pytest.raises(SettingsError, match="private key in PEM"):
+    with pytest.raises(SettingsError, match=r"private key in PEM"):
         github.Client(github_settings(key_file=str(file))).token()
 
 
@@ -123,13 +121,11 @@ def test_paging_finds_250_runners(fake: FakeGitHub, github_settings: Settings) -
     assert fake.requests.count("GET /orgs/acme/actions/runners") == 3
 
 
-def test_deleting_what_is_gone_is_fine_and_a_busy_runner_stays(
-    fake: FakeGitHub, github_settings: Settings
-) -> None:
+def test_deleting_what_is_gone_is_fine_and_a_busy_runner_stays(fake: FakeGitHub, github_settings: Settings) -> None:
     client = github.Client(github_settings(installation_id="7"))
     assert client.delete(4711)
     runner = fake.add("orgs/acme", "a", [], 1, True)
-    job = fake.control("POST", "/_control/jobs", {"labels": []})[1]["id"]
+    job = fake.control("/_control/jobs", {"labels": []})[1]["id"]
     runner.last_seen = time.time()
     fake.message(runner)
     assert not client.delete(runner.id)
@@ -181,12 +177,12 @@ def test_a_slow_answer_is_given_up(
 ) -> None:
     monkeypatch.setattr(github, "TIMEOUT_SECONDS", 0.2)
     fake.faults = [Fault("registration-token", delay=1.0)]
-    with pytest.raises(GitHubError, match="got no answer: .*timed out"):
+    with pytest.raises(GitHubError, match=r"got no answer: .*timed out"):
         github.Client(github_settings(installation_id="7")).registration_token()
 
 
 def test_a_server_that_is_not_there(github_settings: Settings) -> None:
-    with pytest.raises(GitHubError, match="got no answer: .*refused"):
+    with pytest.raises(GitHubError, match=r"got no answer: .*refused"):
         github.Client(github_settings(auth="token", url="http://127.0.0.1:1")).registration_token()
 
 
@@ -203,7 +199,7 @@ def test_the_newest_version_is_read_from_the_downloads(fake: FakeGitHub, github_
 
 
 def test_no_credentials_says_what_to_do(github_settings: Settings) -> None:
-    with pytest.raises(SettingsError, match="run site.yml from the controller"):
+    with pytest.raises(SettingsError, match=r"run site.yml from the controller"):
         github.Client(github_settings(auth="none")).token()
 
 
@@ -252,7 +248,7 @@ def test_an_answer_of_another_form_is_an_error_of_github(
     """Anything else than a RunnerKitError would end the supervisor."""
     client = github.Client(github_settings(auth="token"))
     answering(value)
-    with pytest.raises(GitHubError, match="another form|no entry for linux"):
+    with pytest.raises(GitHubError, match=r"another form|no entry for linux"):
         call(client)
 
 
@@ -262,7 +258,7 @@ def test_a_sign_in_of_another_form_is_an_error_of_github(
 ) -> None:
     client = github.Client(github_settings(installation_id="" if isinstance(value, list) else "7"))
     answering(value)
-    with pytest.raises(GitHubError, match="another form"):
+    with pytest.raises(GitHubError, match=r"another form"):
         client.token()
 
 
@@ -282,7 +278,7 @@ def test_an_answer_that_breaks_off_is_an_error_of_github(
     answering: Callable[[object], None], github_settings: Settings, raw: bytes
 ) -> None:
     answering(raw)
-    with pytest.raises(GitHubError, match="got no answer: .|answered 500: |not JSON|not the expected"):
+    with pytest.raises(GitHubError, match=r"got no answer: .|answered 500: |not JSON|not the expected"):
         github.Client(github_settings(auth="token")).registration_token()
 
 
@@ -290,6 +286,6 @@ def test_an_answer_that_breaks_off_is_an_error_of_github(
 def test_a_file_that_holds_no_token(github_settings: Settings, tmp_path: Path, text: str) -> None:
     (tmp_path / "odd").write_text(text)
     client = github.Client(github_settings(auth="token", token_file=str(tmp_path / "odd")))
-    with pytest.raises(SettingsError, match="odd holds no token: expected one line") as caught:
+    with pytest.raises(SettingsError, match=r"odd holds no token: expected one line") as caught:
         client.registration_token()
     assert "ghp_" not in str(caught.value)

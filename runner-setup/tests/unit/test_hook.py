@@ -92,7 +92,7 @@ def run_hook(tmp_path: Path, event: str, policy: str | None) -> subprocess.Compl
         "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
         "THEBES_RUNNER_CONFIG": str(tmp_path),
     }
-    command = ["bash", "-e", hook_program(tmp_path)]
+    command = ["bash", "-e", str(hook_program(tmp_path))]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
@@ -114,8 +114,8 @@ def test_what_cannot_be_examined_is_refused(tmp_path: Path, event: str, policy: 
 
 
 def test_names_cannot_inject_workflow_commands(tmp_path: Path) -> None:
-    ENV_EVIL = {**ENV, "GITHUB_EVENT_NAME": "x\n::warning::y"}
-    reason = refusal(POLICY, ENV_EVIL, EVENT)
+    evil = {**ENV, "GITHUB_EVENT_NAME": "x\n::warning::y"}
+    reason = refusal(POLICY, evil, EVENT)
     assert reason is not None
     assert "\n" not in reason
 
@@ -130,9 +130,7 @@ def watch(runner: Callable[..., Runner], tmp_path: Path, command: Command) -> Wa
     command("systemctl", "echo ActiveState=active")
     user = pwd.getpwuid(os.getuid()).pw_name
     made = runner(Instance(name="a", user=user, directory=str(tmp_path / "base")))
-    return Watch(
-        made, Watchdog(interval=600, job_limit=600, upload_grace=1, memory_min_mib=0, disk_min_mib=0)
-    )
+    return Watch(made, Watchdog(interval=600, job_limit=600, upload_grace=1, memory_min_mib=0, disk_min_mib=0))
 
 
 @pytest.fixture
@@ -166,15 +164,15 @@ def job(
         blob = Client(hub).mint("h-a-1", (), 1)[1]
         steps = [{"run": "echo plain step"}, {"run": "echo eager step", "always": True}]
         body = {"event": EVENT, "repository": "acme/product", **ENV_OF_JOB, "steps": steps, **values}
-        number = fake.control("POST", "/_control/jobs", body)[1]["id"]
+        number = fake.control("/_control/jobs", body)[1]["id"]
         env = {
             "PATH": os.environ["PATH"], "RUNNER_ALLOW_RUNASROOT": "1", "ACTIONS_RUNNER_INPUT_JITCONFIG": blob,
             "ACTIONS_RUNNER_HOOK_JOB_STARTED": str(hook_program(tmp_path, setup)),
             "THEBES_RUNNER_CONFIG": str(tmp_path), "THEBES_RUNNER_DIR": str(home / "runner"),
         }  # fmt: skip
-        command = [home / "runner/bin/Runner.Listener", "run"]
+        command = [str(home / "runner/bin/Runner.Listener"), "run"]
         subprocess.run(command, env=env, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        return dict(fake.control("GET", f"/_control/jobs/{number}", None)[1])
+        return dict(fake.control(f"/_control/jobs/{number}", None)[1])
 
     return run
 
@@ -203,9 +201,7 @@ def test_a_job_that_is_not_noted_does_not_begin(job: Callable[..., dict[str, Any
     (tmp_path / "base" / "job.json").write_text(noted.word(1, 2.0))
     done = job("hook.WAIT_SECONDS = 0.3")
     assert done["conclusion"] == "failure"
-    assert (
-        "::error title=Refused by this runner::the watchdog has not noted this job within 0 s" in done["log"]
-    )
+    assert "::error title=Refused by this runner::the watchdog has not noted this job within 0 s" in done["log"]
     assert " step" not in done["log"].replace("step ended", "")
 
 

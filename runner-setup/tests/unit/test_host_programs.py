@@ -28,16 +28,16 @@ def write(path: Path, value: object) -> Path:
 def test_settings_are_strict(tmp_path: Path) -> None:
     file = tmp_path / "watchdog.json"
     assert settings.watchdog(write(file, WATCHDOG)).interval == 5
-    with pytest.raises(SettingsError, match="unknown key 'job_limits'"):
+    with pytest.raises(SettingsError, match=r"unknown key 'job_limits'"):
         settings.watchdog(write(file, {**WATCHDOG, "job_limits": 2}))
-    with pytest.raises(SettingsError, match="lacks the key 'interval'"):
+    with pytest.raises(SettingsError, match=r"lacks the key 'interval'"):
         settings.watchdog(write(file, {k: v for k, v in WATCHDOG.items() if k != "interval"}))
-    with pytest.raises(SettingsError, match="expected an object"):
+    with pytest.raises(SettingsError, match=r"expected an object"):
         settings.watchdog(write(file, []))
     file.write_text("{")
-    with pytest.raises(SettingsError, match="can't be read"):
+    with pytest.raises(SettingsError, match=r"can't be read"):
         settings.watchdog(file)
-    with pytest.raises(SettingsError, match="run site.yml"):
+    with pytest.raises(SettingsError, match=r"run site.yml"):
         settings.watchdog(tmp_path / "none.json")
 
 
@@ -81,7 +81,7 @@ def test_a_controller_asks_for_runners_by_name(
 
 def test_a_user_that_is_missing_is_named() -> None:
     instance = settings.Instance(name="a", user="no-such-user", directory="/x")
-    with pytest.raises(SettingsError, match="no-such-user of runner a does not exist"):
+    with pytest.raises(SettingsError, match=r"no-such-user of runner a does not exist"):
         _ = instance.uid
 
 
@@ -100,7 +100,7 @@ def test_blocked_networks_may_be_given_by_any_of_their_addresses() -> None:
     script = firewall.ruleset([range(999, 1000)], ["169.254.169.254/16", "fd00:ec2::254/64"])
     assert "ip daddr 169.254.0.0/16 counter reject" in script
     assert "ip6 daddr fd00:ec2::/64 counter reject" in script
-    with pytest.raises(SettingsError, match="has '169.254/16', expected addresses or networks"):
+    with pytest.raises(SettingsError, match=r"has '169.254/16', expected addresses or networks"):
         firewall.ruleset([], ["169.254/16"])
 
 
@@ -152,7 +152,7 @@ def test_a_broken_state_file_is_an_empty_state(tmp_path: Path, text: str) -> Non
 
 
 def test_a_failing_command_says_which(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match="ended with 2: .*cannot access"):
+    with pytest.raises(HostError, match=r"ended with 2: .*cannot access"):
         system.run("ls", str(tmp_path / "none"))
     with pytest.raises(HostError, match=r"sleep 5 did not end within 0 s"):
         system.run("sleep", "5", timeout=0.1)
@@ -171,9 +171,7 @@ def test_deleting_follows_no_links_and_takes_any_depth(tmp_path: Path) -> None:
     assert (outside / "keep").exists()
 
 
-def test_diagnostics_are_kept_without_following_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_diagnostics_are_kept_without_following_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "LOG_DIR", tmp_path / "log")
     instance = settings.Instance(name="a", user="root", directory=str(tmp_path / "a"))
     diag = instance.runner_dir / "_diag"

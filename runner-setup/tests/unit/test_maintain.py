@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from fake_github import FakeGitHub
-from thebes_runner import maintain
+from thebes_runner import docker, maintain, system
 from thebes_runner.errors import HostError
 from thebes_runner.github import Registration
 from thebes_runner.maintain import LogFile, dead, expired
 from thebes_runner.settings import GitHub, Instance, Maintenance, Runner
-
 
 LIMITS = Maintenance(
     reap_prefix="", reap_after_seconds=0, log_max_age_days=1, log_max_mib=10, image_max_age_hours=24, disk_min_mib=1
@@ -104,8 +103,8 @@ def test_images_go_by_age_and_all_when_the_disk_is_low(
         def prune_images(self, older_than_hours: int) -> None:
             asked.append(older_than_hours)
 
-    monkeypatch.setattr(maintain.docker, "daemon", lambda *_: Daemon())
-    monkeypatch.setattr(maintain.system, "disk_free_mib", lambda _: room)
+    monkeypatch.setattr(docker, "daemon", lambda *_: Daemon())
+    monkeypatch.setattr(system, "disk_free_mib", lambda _: room)
     settings = upkeep(docker_mode="rootless")
     maintain.prune_images(settings, settings.instances[0], LIMITS)
     assert asked == [hours]
@@ -134,6 +133,6 @@ def test_one_parts_failure_does_not_stop_the_others(
 def test_a_token_that_is_gone_does_not_stop_the_rest(
     upkeep: Callable[..., Runner], github_settings: Callable[..., GitHub], tmp_path: Path
 ) -> None:
-    settings = upkeep(github=github_settings(auth="token", token_file="/nowhere"))
+    settings = upkeep(github=github_settings(auth="token", token_file="/nowhere"))  # noqa: S106  (a path)
     assert not maintain.run(settings, LIMITS)
     assert not (tmp_path / "releases" / "1.9.0").exists()

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import Command, GitHubs, deregister, make_busy
-from fake_github import Fault, FakeGitHub
+from fake_github import FakeGitHub, Fault
 from thebes_runner import cli, health, supervise
 from thebes_runner.errors import GitHubError, HostError
+from thebes_runner.registered import terms
 from thebes_runner.settings import Instance
 from thebes_runner.supervise import PATIENT_FAILURES, Outcome, Supervisor
 
@@ -32,9 +33,7 @@ def before(make: Make, github_settings: GitHubs, fake: FakeGitHub) -> Callable[.
         runner_id = make_busy(fake) if busy else fake.add("orgs/acme", "h-a-1", [], 1, True).id
         runner = fake.runners[runner_id]
         runner.scope, runner.name = f"{scope}/{hub.target}", "h-a"
-        supervisor.note_registration(
-            runner_id=runner_id, runner_name="h-a", terms=supervise.terms(supervisor.settings)
-        )
+        supervisor.note_registration(runner_id=runner_id, runner_name="h-a", terms=terms(supervisor.settings))
         return runner_id
 
     return register
@@ -237,12 +236,10 @@ def test_a_persistent_listener_that_was_adopted_with_a_job_is_renewed_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     runner = before(ephemeral=False, busy=True)
-    supervisor = make(
-        ephemeral=False, name_prefix="h-", registration_check_seconds=0.05, blocked_addresses=()
-    )
+    supervisor = make(ephemeral=False, name_prefix="h-", registration_check_seconds=0.05, blocked_addresses=())
     monkeypatch.setattr(supervise, "POLL_SECONDS", 0.02)
     lasting.job_file.touch()
-    looks = []
+    looks: list[int] = []
 
     def job_started() -> bool:
         looks.append(len(looks))

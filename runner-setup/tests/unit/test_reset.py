@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Command, Runners
-from thebes_runner import processes, reset, system
+from thebes_runner import docker, processes, reset, system
 from thebes_runner.errors import HostError
 from thebes_runner.settings import Instance
 
@@ -124,9 +124,7 @@ def test_schedules_go_before_the_processes_and_what_came_in_between_too(
     assert list((tmp_path / "shared").iterdir()) == []
 
 
-def test_processes_that_never_end_to_come_are_told(
-    instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_that_never_end_to_come_are_told(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "kill_all", lambda _: 1)
     with pytest.raises(HostError, match="something starts processes"):
         reset.clear(instance, OWN, keep_docker=False, keep_registration=False)
@@ -169,7 +167,7 @@ def test_a_docker_daemon_that_does_not_obey_loses_its_images(
         def remove_work(self, **_: object) -> None:
             raise HostError("a list whose Id is no name")
 
-    monkeypatch.setattr(reset.docker, "rootless", lambda _: Broken())
+    monkeypatch.setattr(docker, "rootless", lambda _: Broken())
     values = runner(instance, docker_mode="rootless", docker_keep_images=True)
     assert not reset.clean_docker(values, instance)
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
-import os
-import pwd
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +12,11 @@ from typing import Any
 
 import pytest
 from conftest import Command, GitHubs, deregister, make_busy
-from fake_github import Fault, FakeGitHub
-from thebes_runner import cli, firewall, maintain, notes, reset, settings
+from fake_github import FakeGitHub, Fault
+from thebes_runner import cli, firewall, maintain, settings
 from thebes_runner.errors import GitHubError, HostError
 from thebes_runner.github import Registration
-from thebes_runner.settings import GitHub, Instance, Runner
+from thebes_runner.settings import Instance
 from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
 
 
@@ -65,11 +61,9 @@ def test_a_registration_that_is_not_known_ends_no_listener(
     assert (calls(), fake.requests) == ([], [])
 
 
-def test_nothing_is_registered_that_cannot_be_noted(
-    make: Callable[..., Supervisor], fake: FakeGitHub
-) -> None:
+def test_nothing_is_registered_that_cannot_be_noted(make: Callable[..., Supervisor], fake: FakeGitHub) -> None:
     settings.RUN_DIR.touch()  # no folder can be made there
-    with pytest.raises(OSError, match="run"):
+    with pytest.raises(OSError, match=r"run"):
         make(name_prefix="h-").register()
     assert fake.runners == {}
 
@@ -152,14 +146,12 @@ def test_a_flush_while_a_listener_runs_is_noticed(
     runner_id = make_busy(fake) if busy else fake.add("orgs/acme", "h-a-1", [], 1, True).id
     supervisor.note("idle", runner_id=runner_id, runner_name="h-a-1")
     supervisor.check_firewall(busy=True)
-    with contextlib.nullcontext() if busy else pytest.raises(HostError, match="not permitted"):
+    with contextlib.nullcontext() if busy else pytest.raises(HostError, match=r"not permitted"):
         supervisor.check_firewall(busy=False)
     assert calls()[2:] == ([] if busy else ["systemctl stop thebes-job@a.service"])
 
 
-@pytest.mark.parametrize(
-    "text", ["echo Operation not permitted >&2; exit 1", None], ids=["refused", "no nft"]
-)
+@pytest.mark.parametrize("text", ["echo Operation not permitted >&2; exit 1", None], ids=["refused", "no nft"])
 def test_no_job_runs_without_the_table(
     make: Callable[..., Supervisor], wiped: list[str], command: Command, text: str | None,
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
@@ -168,7 +160,7 @@ def test_no_job_runs_without_the_table(
         monkeypatch.setenv("PATH", str(tmp_path / "none"))
     else:
         command("nft", text)
-    with pytest.raises(HostError, match="nft refuses the rules|can't be loaded"):
+    with pytest.raises(HostError, match=r"nft refuses the rules|can't be loaded"):
         make().prepare()
     assert wiped == ["a"]
 
@@ -237,7 +229,7 @@ def test_a_key_that_cannot_be_read_ends_nothing(
     make: Callable[..., Supervisor], calls: Callable[[], list[str]], github_settings: GitHubs,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    supervisor = make(github=github_settings(auth="token", token_file="/nowhere"))
+    supervisor = make(github=github_settings(auth="token", token_file="/nowhere"))  # noqa: S106  (a path)
     supervisor.note("idle", runner_id=7, runner_name="h-a-7")
     supervisor.check_registration()
     assert not supervisor.stop_idle_listener()
@@ -250,7 +242,7 @@ def test_what_a_controller_did_not_print_is_refused_and_put_away(
 ) -> None:
     instance.prepared_file.parent.mkdir(parents=True)
     instance.prepared_file.write_text('{"runner_id": 1}')
-    with pytest.raises(HostError, match="run site.yml from the controller"):
+    with pytest.raises(HostError, match=r"run site.yml from the controller"):
         make().register()
     assert not instance.prepared_file.exists()
 
@@ -345,7 +337,5 @@ def test_a_busy_runner_is_not_deregistered(fake: FakeGitHub, github_settings: Gi
     busy = make_busy(fake)
     done = deregister(github_settings(), app_key, busy)
     assert done.returncode == 1
-    assert done.stderr == (
-        f"thebes-runner deregister: runner {busy} stays: GitHub says that a job runs on it\n"
-    )
+    assert done.stderr == (f"thebes-runner deregister: runner {busy} stays: GitHub says that a job runs on it\n")
     assert busy in fake.runners

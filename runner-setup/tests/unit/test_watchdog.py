@@ -125,8 +125,14 @@ def test_many_processes_do_not_keep_the_watchdog_busy(
     tmp_path: Path, runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = Watch(runner(*two(tmp_path)), LIMITS)
-    looks = []
-    monkeypatch.setattr(watch, "workers", lambda: looks.append(time.sleep(0.05)) or set())
+    looks: list[float] = []
+
+    def slowly() -> set[int]:
+        time.sleep(0.05)
+        looks.append(time.monotonic())
+        return set()
+
+    monkeypatch.setattr(watch, "workers", slowly)
     watch.rest(time.monotonic() + 1.0)
     assert len(looks) <= 2  # 0.25 s, then 20 times 0.05 s
 
@@ -135,8 +141,13 @@ def test_only_runners_that_may_get_a_job_are_looked_at(
     tmp_path: Path, runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = two(tmp_path)
-    asked = []
-    monkeypatch.setattr(processes, "workers", lambda uids: asked.append(uids) or set())
+    asked: list[object] = []
+
+    def ask(uids: set[int]) -> set[int]:
+        asked.append(uids)
+        return set()
+
+    monkeypatch.setattr(processes, "workers", ask)
     gone = Instance(name="gone", user="no-such-user", directory="/none")
     watchdog.write_job(a, Job(worker=1, started=1.0))
     Watch(runner(a, gone), LIMITS).workers()
@@ -255,9 +266,7 @@ def room(free_mib: int, files: int, files_free: int) -> os.statvfs_result:
         (room(0, 10**6, 0), 0, None),  # the guard is off
     ],
 )
-def test_space_and_inodes_run_out(
-    state: os.statvfs_result, limit: int, found: tuple[str, str] | None
-) -> None:
+def test_space_and_inodes_run_out(state: os.statvfs_result, limit: int, found: tuple[str, str] | None) -> None:
     assert scarce(state, limit) == found
 
 

@@ -23,7 +23,7 @@ options:
 """
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
     def run(self, terms: list[str], variables: object = None, **_: object) -> list[str]:
         return [pack(Path(folder)) for folder in terms]
 

@@ -234,9 +234,7 @@ class Client:
         except urllib.error.HTTPError as error:
             detail = error_detail(error)
             wait = retry_after(error.headers, self.clock())
-            raise GitHubError(
-                f"{what} answered {error.code}: {detail}{hint(error.code)}", error.code, wait
-            ) from None
+            raise GitHubError(f"{what} answered {error.code}: {detail}{hint(error.code)}", error.code, wait) from None
         except (OSError, http.client.HTTPException) as error:  # URLError, time-outs, resets, half an answer
             reason = getattr(error, "reason", error) or repr(error)
             raise GitHubError(f"{what} got no answer: {reason}") from None

@@ -62,9 +62,7 @@ class Instance:
         try:
             return pwd.getpwnam(self.user).pw_uid
         except KeyError:
-            raise SettingsError(
-                f"user {self.user} of runner {self.name} does not exist: run site.yml again"
-            ) from None
+            raise SettingsError(f"user {self.user} of runner {self.name} does not exist: run site.yml again") from None
 
     @property
     def runner_dir(self) -> Path:
@@ -224,9 +222,7 @@ def runner(path: Path | None = None) -> Runner:
     values["github"] = build(GitHub, values.get("github"), f"{where}: github")
     values["labels"] = tuple(values.get("labels", ()))
     values["blocked_addresses"] = tuple(values.get("blocked_addresses", ()))
-    values["instances"] = tuple(
-        build(Instance, value, f"{where}: instances") for value in values.get("instances", ())
-    )
+    values["instances"] = tuple(build(Instance, value, f"{where}: instances") for value in values.get("instances", ()))
     return build(Runner, values, str(where))
 
 

@@ -22,9 +22,7 @@ def run(*command: str, timeout: float = 120.0) -> str:
     shown = " ".join(command)
     shown = shown if len(shown) <= SHOWN_LENGTH else f"{shown[:SHOWN_LENGTH]}…"
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, errors="replace")
     except subprocess.TimeoutExpired:
         raise HostError(f"{shown} did not end within {timeout:.0f} s") from None
     except OSError as error:  # no such program, no memory for it, too many arguments
@@ -89,9 +87,7 @@ def disk_used(path: str | Path, inodes: bool = False, timeout: float = 20.0) -> 
     what = "--inodes" if inodes else "--block-size=1"
     command = ("du", "--summarize", "--one-file-system", what, str(path))
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=False
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         LOG.warning("%s can't be measured and counts as the largest: %s", path, error)
         return math.inf

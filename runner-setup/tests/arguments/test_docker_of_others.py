@@ -17,9 +17,11 @@ import yaml
 from test_arguments import GOOD, ROOT, Told, ask
 
 DISTRIBUTIONS = ["docker.socket", "docker.service", "containerd.service"]
-ENABLED = {unit: "enabled" for unit in DISTRIBUTIONS}
-MASKED = {unit: "masked" for unit in DISTRIBUTIONS}
-STOPPED = "has docker.socket, docker.service, containerd.service, not brought by this kit, which rootless mode would stop"
+ENABLED = dict.fromkeys(DISTRIBUTIONS, "enabled")
+MASKED = dict.fromkeys(DISTRIBUTIONS, "masked")
+STOPPED = (
+    "has docker.socket, docker.service, containerd.service, not brought by this kit, which rootless mode would stop"
+)
 DELETED = "and docker_mode rootful deletes all that there are after each job"
 # docker_mode, what is on the machine, and what it is told.
 MACHINES: list[tuple[str, str, dict[str, Any], str]] = [
@@ -32,15 +34,20 @@ MACHINES: list[tuple[str, str, dict[str, Any], str]] = [
     ("second-run-of-before", "rootless", {"units": MASKED}, ""),
     ("interrupted", "rootless", {"units": ENABLED, "installed": ["runc", "docker.io", "containerd"]}, ""),
     ("was-rootful", "rootless", {"units": ENABLED, "ours": True}, ""),
-    ("dockers-own", "rootless", {"packages": ["docker-ce", "containerd.io"]}, "has containerd.io, docker-ce, which docker.io would replace"),
+    ("dockers-own", "rootless", {"packages": ["docker-ce", "containerd.io"]},
+     "has containerd.io, docker-ce, which docker.io would replace"),
     ("dockers-own-rootful", "rootful", {"packages": ["docker-ce"]}, "has docker-ce, which docker.io would replace"),
     ("bare-rootful", "rootful", {}, ""),
     ("empty", "rootful", {"units": ENABLED, "folders": ["containers"], "answers": ([], None)}, ""),
-    ("volume", "rootful", {"units": ENABLED, "folders": ["volumes/shop_db"]}, "containers or volumes (shop_db), " + DELETED),
-    ("container", "rootful", {"units": ENABLED, "folders": ["containers/0a1b"]}, "containers or volumes (0a1b), " + DELETED),
-    ("elsewhere", "rootful", {"answers": ([{"Id": "2c3d"}], [{"Name": "db"}])}, "containers or volumes (2c3d, db), " + DELETED),
+    ("volume", "rootful", {"units": ENABLED, "folders": ["volumes/shop_db"]},
+     "containers or volumes (shop_db), " + DELETED),
+    ("container", "rootful", {"units": ENABLED, "folders": ["containers/0a1b"]},
+     "containers or volumes (0a1b), " + DELETED),
+    ("elsewhere", "rootful", {"answers": ([{"Id": "2c3d"}], [{"Name": "db"}])},
+     "containers or volumes (2c3d, db), " + DELETED),
     ("gone", "rootful", {"units": ENABLED, "stale": True}, ""),
-    ("rootful-second-run", "rootful", {"ours": True, "folders": ["volumes/of_a_job"], "answers": ([{"Id": "4e5f"}], None)}, ""),
+    ("rootful-second-run", "rootful",
+     {"ours": True, "folders": ["volumes/of_a_job"], "answers": ([{"Id": "4e5f"}], None)}, ""),
 ]  # fmt: skip
 
 
@@ -57,7 +64,7 @@ class Docker(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         """A client of a Unix socket has no address."""
 
 
@@ -75,9 +82,7 @@ def make(place: Path, there: dict[str, Any]) -> socketserver.BaseServer | None:
     unit.parent.mkdir(parents=True)
     (place / "var/run").mkdir(parents=True)
     (place / "units").write_text("".join(f"{u} {s} enabled\n" for u, s in there.get("units", {}).items()))
-    (place / "packages").write_text(
-        "".join(f"hi  {p}\n" for p in there.get("packages", [])) + "rc  docker-ce-cli\n"
-    )
+    (place / "packages").write_text("".join(f"hi  {p}\n" for p in there.get("packages", [])) + "rc  docker-ce-cli\n")
     if "installed" in there:
         (place / "etc/thebes-runner-packages").write_text(f"curl\n{' '.join(there['installed'])}\n")
     if "ours" in there:
