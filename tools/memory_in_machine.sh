@@ -21,6 +21,6 @@ set -euo pipefail
 cd /root/thebes
 tar --extract --file tests.tar
 python3 -m venv .venv
-.venv/bin/pip install --quiet --no-index --find-links wheels 'thebes[all]' hypothesis
+.venv/bin/pip install --quiet --no-index --find-links wheels 'thebes[cli]' pytest-xdist hypothesis
 .venv/bin/python -m pytest -q tests/hosts/test_out_of_memory.py
 MACHINE
