@@ -27,7 +27,8 @@ if [ -n "${SSH_PRIVATE_KEY:-}" ]; then
   printf '%s\n' "${SSH_KNOWN_HOSTS:?set the secret RUNNERS_SSH_KNOWN_HOSTS, from ssh-keyscan}" >"$secrets/known_hosts"
   # A file, as options of the command line don't hold for a bastion (-J).
   printf '%s\n' "IdentityFile $secrets/ssh" "UserKnownHostsFile $secrets/known_hosts" "StrictHostKeyChecking yes" >"$secrets/config"
-  export ANSIBLE_SSH_ARGS="-F $secrets/config"
+  # The first two are Ansible's own defaults: one connection for all tasks.
+  export ANSIBLE_SSH_ARGS="-o ControlMaster=auto -o ControlPersist=60s -F $secrets/config"
   unset SSH_PRIVATE_KEY
 fi
 case "${INVENTORY:?name an inventory file below inventory/}" in

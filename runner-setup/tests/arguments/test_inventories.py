@@ -183,7 +183,7 @@ def provision(tmp_path: Path, **env: str) -> tuple[subprocess.CompletedProcess[s
     stand_in.write_text(
         '#!/bin/bash\necho "ARGUMENTS $*"; stat -c %a "$RUNNER_APP_KEY_FILE"\n'
         'head $RUNNER_TOKEN_FILE $GOOGLE_APPLICATION_CREDENTIALS </dev/null; echo "SSH $ANSIBLE_SSH_ARGS"\n'
-        'cat ${ANSIBLE_SSH_ARGS#-F } </dev/null; env | grep -E "^(APP_KEY|TOKEN|GOOGLE_KEY|SSH_PRIVATE_KEY)="\n'
+        'cat ${ANSIBLE_SSH_ARGS##*-F } </dev/null; env | grep -E "^(APP_KEY|TOKEN|GOOGLE_KEY|SSH_PRIVATE_KEY)="\n'
         'echo "PLAY RECAP ***"\necho "${RECAP-builder-1 : ok=3 changed=1}"\nexit ${CODE:-0}\n'
     )
     stand_in.chmod(0o755)

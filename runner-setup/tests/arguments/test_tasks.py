@@ -248,6 +248,25 @@ def test_numbers_may_come_as_text_from_the_command_line(tmp_path: Path) -> None:
                     assert not found or f"{name} | string" in expressions, (file, line)
 
 
+@pytest.mark.parametrize(
+    ("status", "asked_for", "installs"),
+    [("ii", "jq git", False), ("ii", "git", True), ("rc", "jq git", True)],
+    ids=["there", "there as a dependency", "only its settings"],
+)
+def test_packages_are_installed_only_where_one_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, asked_for: str, installs: bool
+) -> None:
+    stand_in(tmp_path, "dpkg-query", f"printf 'ii git\\n{status} jq\\n'")
+    stand_in(tmp_path, "apt-mark", f"printf '%s\\n' {asked_for}")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    *looks, installation = yaml.safe_load((ROOT / "roles/base/tasks/packages.yml").read_text())
+    (install,) = (task for task in installation["block"] if task["name"] == "Install packages")
+    installation |= {"block": [{"name": install["name"], "ansible.builtin.debug": {}}], "always": []}
+    done = play(tmp_path, *looks, installation, base_wanted=["git", "jq"])
+    assert done.returncode == 0, done.stdout
+    assert ("skipped=0" in done.stdout) is installs, done.stdout
+
+
 EXPORTER = (
     "Look for settings of the node exporter",
     "Keep them as they are for remove.yml",
