@@ -4,7 +4,9 @@ import json
 import os
 from pathlib import Path
 
-from thebes.plugin.thebes_plugin.record import Record
+import pytest
+
+from thebes.plugin.thebes_plugin.record import Record, beyond
 from thebes.run.flame import Flames
 from thebes.run.ledger import Ledger
 from thebes.run.watcher import Limits, Watcher
@@ -33,3 +35,10 @@ def test_a_long_test_without_a_limit_is_noted_once(tmp_path: Path) -> None:
     text = "test_a.py::test_slow ran for more than 0 s"
     assert notes == [{"kind": "note", "code": "no-limit", "text": text}]
     assert len(ticks) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [((512 << 20) + 1, "512 MiB and 1 KiB"), (600 << 20, "600 MiB"), (2 << 30, "2.00 GiB")]
+)
+def test_what_is_over_a_limit_reads_as_more(number: int, told: str) -> None:
+    assert beyond(number, 512 << 20) == told

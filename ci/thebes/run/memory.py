@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 
-from thebes.plugin.thebes_plugin.record import Record, amount
+from thebes.plugin.thebes_plugin.record import Record, amount, beyond
 
 from .ledger import Running
 from .processes import tree_memory, usage
@@ -42,15 +42,15 @@ class Memory:
             if known is None or known[0] is not running:
                 self._at_start[worker] = (running, used[worker])
         found = [
-            (running, f"used {amount(used[worker])}, limit {amount(self._worker)}")
+            (running, f"used {beyond(used[worker], self._worker)}, limit {amount(self._worker)}")
             for worker, running in by_worker.items()
             if self._worker and used[worker] > self._worker
         ]
         total = sum(used.values())
         if not found and by_worker and self._task and total > self._task:
             largest = max(by_worker, key=used.__getitem__)
-            text = f"used {amount(used[largest])} of {amount(total)}, limit for all workers {amount(self._task)}"
-            found = [(by_worker[largest], text)]
+            share = f"{amount(used[largest])} of {beyond(total, self._task)}"
+            found = [(by_worker[largest], f"used {share}, limit for all workers {amount(self._task)}")]
         return [(running, f"{text}; {self._before(running)} before it") for running, text in found]
 
     def _before(self, running: Running) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .record import Record, amount
+from .record import Record, amount, beyond
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESET_PEAK = b"5"
@@ -62,7 +62,8 @@ class MemoryMeter:
             report.thebes_memory = [peak, self._now() - self._before]
             if self._limit and peak > self._limit and self._clear >= 0:  # else it may be another test's peak
                 self._tell(
-                    report, f"used {amount(peak)}, limit {amount(self._limit)}; {amount(self._before)} before it"
+                    report,
+                    f"used {beyond(peak, self._limit)}, limit {amount(self._limit)}; {amount(self._before)} before it",
                 )
 
     def _tell(self, report: Any, message: str) -> None:

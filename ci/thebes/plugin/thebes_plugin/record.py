@@ -37,6 +37,12 @@ def amount(number: int) -> str:
     return f"{number / (1 << 30):.2f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"
 
 
+def beyond(number: int, limit: int) -> str:
+    """Bytes that are more than `limit`, so that they read as more."""
+    told = amount(number)
+    return told if told != amount(limit) else f"{told} and {-(-(number - limit) >> 10)} KiB"
+
+
 def current_test() -> str:
     """The test that this process is at, as pytest itself tells; empty: none."""
     return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
