@@ -57,6 +57,22 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"maintenance_log_max_mib": "x"}, "maintenance_log_max_mib"),
     ({"observability_interval_seconds": "often"}, "observability_interval_seconds"),
     ({"base_packages": {"a": 1}}, "base_packages"),
+    *(({"runner_root": path}, "runner_root is") for path in ("/", "/data", "/home/ci/gh", "/srv/../home", "srv/x")),
+    ({"runner_name_prefix": ""}, 'runner_name_prefix is ""; expected 1 to 38 letters'),
+    ({"maintenance_reap_prefix": ""}, 'maintenance_reap_prefix is ""'),
+    ({"runner_memory_max": "6GB"}, 'runner_memory_max is "6GB"; expected a size as 6G, or nothing for no limit'),
+    ({"runner_memory_max": "6g"}, 'runner_memory_max is "6g"'),
+    ({"runner_cpu_quota": "200"}, 'runner_cpu_quota is "200"; expected a percentage of one processor as 200%'),
+    ({"docker_build_cache_max": "lots"}, 'docker_build_cache_max is "lots"; expected a size as 10GB'),
+    ({"docker_registry_mirrors": ["https://a.test", "b.test"]}, 'docker_registry_mirrors is "b.test"; expected'),
+    ({"base_https_proxy": "user:hidden@proxy:3128"}, "base_https_proxy; expected an address as http://"),
+    ({"runner_version": "latest"}, 'runner_version is "latest"; expected a release'),
+    ({"runner_labels": ["gpu", "a,b"]}, 'runner_labels is "a,b"; expected labels without commas'),
+    ({"observability_listen": "9100"}, 'observability_listen is "9100"; expected ADDRESS:PORT'),
+    ({"maintenance_calendar": ""}, 'maintenance_calendar is ""; expected a time that systemd knows'),
+    ({"runner_backoff_seconds": 0}, "runner_backoff_seconds is 0; expected 1 or more"),
+    ({"watchdog_job_minutes": -20}, "watchdog_job_minutes is -20; expected 1 or more"),
+    ({"watchdog_grace_minutes": -1}, "watchdog_grace_minutes is -1; expected 0 or more"),
 ]  # fmt: skip
 
 
@@ -172,7 +188,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Told:
         name: {**GOOD, "says": {**MACHINE, **says}, "profiles": str(folder / profiles),
                "docker_container_limits": says.get("limits", False), "docker_mode": says.get("docker", "rootless"),
                "preflight_disk_min_mib": 1,
-               "runner_root": f"{folder}/not/there/yet"}
+               "runner_root": "/srv/not/there/yet"}
         for name, says, profiles, _ in MACHINES
     }  # fmt: skip
     own = ("-e", "preflight_apparmor_folder={{ profiles }}", "-e", "preflight_cgroup_folder={{ profiles }}")

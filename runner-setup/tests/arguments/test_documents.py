@@ -1,11 +1,18 @@
-"""The security page names a test for each claim; each of them exists."""
+"""The tests that the security page names exist, and the pages of the roles are of their settings."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from make_readmes import ROLES, readme
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_each_roles_page_is_that_of_its_settings() -> None:
+    for role in ROLES.iterdir():
+        assert (role / "README.md").read_text() == readme(role.name), "run tests/arguments/make_readmes.py"
 
 
 def test_every_claim_names_tests_that_exist() -> None:

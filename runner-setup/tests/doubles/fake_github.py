@@ -93,6 +93,7 @@ class FakeGitHub:
         self.private = True
         self.group_public = False
         self.newest = "2.336.0"
+        self.published: dict[str, str] = {}  # when versions of the runner came out
         self.groups = ["Default", "builders"]
         self.files = ""
         self.public_url = ""
@@ -212,6 +213,11 @@ class FakeGitHub:
             }
             for arch in ("x64", "arm64")
         ]
+
+    def release(self, where: dict[str, str], _q: dict[str, str], _b: Any) -> Any:
+        if where["version"] not in self.published:
+            raise Answer(404, {"message": "Not Found"})
+        return 200, {"tag_name": f"v{where['version']}", "published_at": self.published[where["version"]]}
 
     def find(self, where: dict[str, str]) -> Runner:
         runner = self.runners.get(int(where["id"]))
@@ -374,6 +380,7 @@ def page_of(values: list[Any], query: dict[str, str]) -> list[Any]:
 
 
 ROUTES = [
+    ("GET", r"/repos/actions/runner/releases/tags/v(?P<version>[\d.]+)", FakeGitHub.release),
     ("GET", r"/(?P<scope>repos/[^/]+/[^/]+)", FakeGitHub.repository),
     ("POST", PREFIX + "/actions/runners/registration-token", FakeGitHub.registration_token),
     ("POST", PREFIX + "/actions/runners/remove-token", FakeGitHub.registration_token),

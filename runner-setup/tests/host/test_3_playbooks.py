@@ -328,12 +328,32 @@ def test_a_removal_that_github_does_not_answer_says_what_is_left(host: Host, git
     assert host.run("find /etc/thebes-runner/secrets -type f -size +0")
 
 
+# A package of somebody else's that needs one of those that the kit installed.
+PACKAGE = """
+mkdir -p /tmp/theirs/DEBIAN
+printf 'Package: theirs\\nVersion: 1\\nArchitecture: all\\nMaintainer: somebody\\nDepends: jq\\nDescription: theirs\\n' \\
+  > /tmp/theirs/DEBIAN/control
+dpkg-deb --build /tmp/theirs /tmp/theirs.deb && dpkg --install /tmp/theirs.deb && rm -r /tmp/theirs*
+"""
+
+
 @pytest.mark.usefixtures("provisioned")
 def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
+    """But for what is somebody else's: a package with what it needs, and a file beside the runners."""
     before = registered(host)
     assert before <= {r["name"] for r in github.runners()}
-    play("remove.yml")
+    host.run(PACKAGE)
+    host.run("echo theirs > /srv/thebes-runner/notes")
+    told = " ".join(play("remove.yml").stdout.split())
     assert before.isdisjoint(r["name"] for r in github.runners())
+    (kept,) = re.findall(rf"{host.name} keeps (\S.*?), which other packages need", told)
+    assert "jq" in kept.split(", ")
+    assert host.run("echo 1 | jq . && dpkg-query --show --showformat='${db:Status-Abbrev}' theirs").split() == [
+        "1",
+        "ii",
+    ]
+    assert host.run("cd /srv/thebes-runner && grep -r .") == "notes:theirs"
+    host.run(f"dpkg --purge theirs {kept.replace(',', '')} && rm -r /srv/thebes-runner")
     host.run("/root/inventory.sh > /root/after")
     left = subprocess.run(
         ["docker", "exec", host.name, "diff", "/root/before", "/root/after"],

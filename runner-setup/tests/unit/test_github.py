@@ -151,6 +151,7 @@ def test_public_repositories_are_noticed(fake: FakeGitHub, github_settings: Sett
     ("fault", "wait"),
     [
         (Fault("registration-token", status=429, headers={"Retry-After": "17"}), 17.0),
+        (Fault("registration-token", status=429, headers={"Retry-After": "999999"}), 3600.0),
         (
             Fault(
                 "registration-token",

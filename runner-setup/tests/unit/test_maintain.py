@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_github import FakeGitHub
-from thebes_runner import docker, maintain, system
+from thebes_runner import docker, github, maintain, system
+from thebes_runner import settings as state
 from thebes_runner.errors import HostError
 from thebes_runner.github import Registration
 from thebes_runner.maintain import LogFile, dead, expired
@@ -84,10 +86,62 @@ def upkeep(
     return make
 
 
-def test_releases_that_no_runner_uses_are_removed(upkeep: Callable[..., Runner], tmp_path: Path) -> None:
-    """One has not been cleaned since the update, and goes on with its own."""
-    maintain.remove_old_releases(upkeep())
+def test_releases_that_no_runner_uses_are_removed(
+    upkeep: Callable[..., Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has not been cleaned since the update, and goes on with its own. A new one may be about to be used."""
+    settings = upkeep()
+    every = sorted(p.name for p in (tmp_path / "releases").iterdir())
+    maintain.remove_old_releases(settings)
+    assert sorted(p.name for p in (tmp_path / "releases").iterdir()) == every
+    monkeypatch.setattr(maintain, "RELEASE_SECONDS", -1.0)
+    maintain.remove_old_releases(settings)
     assert sorted(p.name for p in (tmp_path / "releases").iterdir()) == ["2.0.0", "2.1.0", "2.2.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "expected"),
+    [
+        ("ci-a-0123abcd", "ci-", True),
+        ("ci-a", "ci-", True),  # a persistent one
+        ("ci-gpu-a-0123abcd", "ci-", False),  # of the host ci-gpu
+        ("ci-a-b-0123abcd", "ci-", False),  # of the host ci-a
+        ("ci-laptop", "ci-", False),
+        ("ci-gpu-a-0123abcd", "ci-g", True),  # a prefix that was asked for
+        ("cd-a-0123abcd", "ci-g", False),
+    ],
+)
+def test_only_own_registrations_are_reaped(
+    upkeep: Callable[..., Runner], name: str, prefix: str, expected: bool
+) -> None:
+    assert maintain.to_reap(name, upkeep(name_prefix="ci-"), prefix) is expected
+
+
+@pytest.mark.parametrize(
+    ("newest", "published", "days"),
+    [
+        ("2.336.0", "2020-01-01T00:00:00Z", None),
+        ("2.99.0", "2020-01-01T00:00:00Z", None),  # a server of an enterprise offers what it knows
+        ("2.1000.0", "2020-01-01T00:00:00Z", (time.time() - 1577836800) / 86400),
+        ("2.1000.0", "", 0.0),  # and does not tell since when
+    ],
+)
+def test_the_age_of_a_version_counts_from_the_next_ones_release(
+    upkeep: Callable[..., Runner], fake: FakeGitHub, newest: str, published: str, days: float | None
+) -> None:
+    fake.newest = newest
+    fake.published = {newest: published} if published else {}
+    settings = upkeep()
+    state.STATE_DIR.mkdir()
+    client = github.Client(settings.github)
+    since = maintain.check_version(settings, client)["outdated_since"]
+    if days is None:
+        assert since is None
+    else:
+        assert isinstance(since, float)
+        assert (time.time() - since) / 86400 == pytest.approx(days, abs=0.1)
+        fake.newest, fake.published = "2.1001.0", {"2.1001.0": "2025-01-01T00:00:00Z"}
+        assert maintain.check_version(settings, client)["outdated_since"] == since  # it began with the first
 
 
 @pytest.mark.parametrize(("room", "hours"), [(1000.0, 24), (0.5, 0)], ids=["room", "low"])
@@ -123,6 +177,7 @@ def test_one_parts_failure_does_not_stop_the_others(
     monkeypatch.setattr(maintain, "prune_logs", fail)
     monkeypatch.setattr(maintain, "reap", fail)
     settings = upkeep()
+    monkeypatch.setattr(maintain, "RELEASE_SECONDS", -1.0)
     assert not maintain.run(settings, LIMITS)
     assert not (tmp_path / "releases" / "1.9.0").exists()
     assert "GET /orgs/acme/actions/runners/downloads" in fake.requests
@@ -131,8 +186,10 @@ def test_one_parts_failure_does_not_stop_the_others(
 
 
 def test_a_token_that_is_gone_does_not_stop_the_rest(
-    upkeep: Callable[..., Runner], github_settings: Callable[..., GitHub], tmp_path: Path
-) -> None:
+    upkeep: Callable[..., Runner], github_settings: Callable[..., GitHub], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(maintain, "RELEASE_SECONDS", -1.0)
     settings = upkeep(github=github_settings(auth="token", token_file="/nowhere"))  # noqa: S106  (a path)
     assert not maintain.run(settings, LIMITS)
     assert not (tmp_path / "releases" / "1.9.0").exists()

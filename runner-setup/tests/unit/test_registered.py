@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from conftest import Command, GitHubs, deregister, make_busy
 from fake_github import FakeGitHub, Fault
-from thebes_runner import cli, health, supervise
-from thebes_runner.errors import GitHubError, HostError
+from thebes_runner import cli, health, registered, supervise
+from thebes_runner.errors import GitHubError, HostError, RunnerKitError, SettingsError
 from thebes_runner.registered import terms
 from thebes_runner.settings import Instance
 from thebes_runner.supervise import PATIENT_FAILURES, Outcome, Supervisor
@@ -42,6 +42,22 @@ def before(make: Make, github_settings: GitHubs, fake: FakeGitHub) -> Callable[.
 def elsewhere(github_settings: GitHubs, **changes: object) -> dict[str, Any]:
     hub = github_settings(scope="repository", target="acme/product", installation_id="7", **changes)
     return {"github": hub, "name_prefix": "h-"}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SettingsError("no key"), True),
+        (GitHubError("not here", 404), True),
+        (GitHubError("not allowed", 403), True),
+        (GitHubError("too many requests", 403, 60.0), False),
+        (GitHubError("down", 500), False),
+        (GitHubError("no answer"), False),
+    ],
+    ids=str,
+)
+def test_credentials_that_will_never_do_are_told_from_what_passes(error: RunnerKitError, expected: bool) -> None:
+    assert registered.refused(error) is expected
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])

@@ -160,10 +160,9 @@ def test_a_registration_is_kept_only_as_a_file_of_the_user(instance: Instance) -
 def test_a_docker_daemon_that_does_not_obey_loses_its_images(
     instance: Instance, runner: Runners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken:
-        def ready(self) -> bool:
-            return True
+    """It may be stopped or broken on purpose: containers that start with it would be in the next job."""
 
+    class Broken:
         def remove_work(self, **_: object) -> None:
             raise HostError("a list whose Id is no name")
 

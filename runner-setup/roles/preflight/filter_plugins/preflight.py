@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -55,6 +58,20 @@ def preflight_blocked(addresses: list[str], networks: list[str]) -> str:
     return next(inside, "")
 
 
+def preflight_misfit(values: Mapping[str, Any], forms: list[dict[str, Any]]) -> str:
+    """Which setting's value is not of its form, and what was expected; empty when all are."""
+    for form in forms:
+        for name in form["settings"]:
+            for value in values[name] if isinstance(values[name], list) else [values[name]]:
+                if "least" in form:
+                    if float(value) < form["least"]:
+                        return f"{name} is {value}; expected {form['least']} or more"
+                elif not re.fullmatch(form["form"], str(value)):
+                    found = "" if form.get("secret") else f" is {json.dumps(str(value))}"
+                    return f"{name}{found}; expected {form['expected']}"
+    return ""
+
+
 class FilterModule:
     def filters(self) -> dict[str, object]:
         return {
@@ -63,4 +80,5 @@ class FilterModule:
             "preflight_misspelt": preflight_misspelt,
             "preflight_namesakes": preflight_namesakes,
             "preflight_blocked": preflight_blocked,
+            "preflight_misfit": preflight_misfit,
         }

@@ -27,6 +27,7 @@ from thebes_runner.errors import GitHubError, SettingsError
 from thebes_runner.settings import GitHub
 
 TIMEOUT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 3600.0  # GitHub's limits are by the hour; a proxy may say anything
 PER_PAGE = 100
 # GitHub allows an App's token ten minutes; one minute is left for clocks that differ.
 JWT_BACKDATE_SECONDS = 60
@@ -125,10 +126,10 @@ def retry_after(headers: Any, now: float) -> float | None:
     """Seconds to wait as told by Retry-After, or by an exhausted rate limit; None if not told."""
     value = headers.get("Retry-After") or ""
     if value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT_SECONDS)
     reset = headers.get("X-RateLimit-Reset") or ""
     if headers.get("X-RateLimit-Remaining") == "0" and reset.isdigit():
-        return max(0.0, float(reset) - now)
+        return min(max(0.0, float(reset) - now), LONGEST_WAIT_SECONDS)
     return None
 
 
@@ -324,12 +325,23 @@ class Client:
 
     @understood("list of downloads")
     def newest_runner_version(self) -> str:
-        """The version that GitHub offers for download, e.g. `2.336.0`."""
+        """The version that GitHub offers for download, e.g. `2.338.0`."""
         answer = self.request("GET", f"{scope_path(self.github)}/actions/runners/downloads")
         for download in answer:
             if download["os"] == "linux" and download["architecture"] == "x64":
                 return str(download["filename"]).rpartition("-")[2].removesuffix(".tar.gz")
         raise GitHubError("GitHub's list of runner downloads has no entry for linux x64")
+
+    @understood("release")
+    def released(self, version: str) -> float | None:
+        """When this version of the runner came out (Unix time); None where only GitHub.com would know it."""
+        try:
+            answer = self.request("GET", f"/repos/actions/runner/releases/tags/v{version}")
+        except GitHubError as error:
+            if error.status in (403, 404):
+                return None
+            raise
+        return datetime.datetime.fromisoformat(answer["published_at"].replace("Z", "+00:00")).timestamp()
 
     def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
         for page in range(1, 10_000):

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from thebes_runner.settings import Instance, Maintenance, Runner
 from thebes_runner.system import LOG
 
 DAY = 86_400.0
+RELEASE_SECONDS = 3_600.0
 
 
 def dead(
@@ -45,6 +47,17 @@ def dead(
     return reap, waiting
 
 
+def to_reap(name: str, runner: Runner, prefix: str) -> bool:
+    """Whether a runner's name is one that this host gives; with another prefix than the host's, any that begins so.
+
+    The names of the hosts `ci` and `ci-gpu` begin with `ci-`, both.
+    """
+    if prefix != runner.name_prefix:
+        return name.startswith(prefix)
+    own = "|".join(re.escape(instance.name) for instance in runner.instances)
+    return re.fullmatch(rf"{re.escape(prefix)}({own})(-[0-9a-f]{{8}})?", name) is not None
+
+
 def own_ids(runner: Runner) -> set[int]:
     states = (notes.read(i) for i in runner.instances)
     return {int(state["runner_id"]) for state in states if state.get("runner_id") is not None}
@@ -54,7 +67,7 @@ def reap(runner: Runner, limits: Maintenance, client: github.Client) -> int:
     """Delete registrations of our prefix whose machines are gone; how many."""
     memory = settings.STATE_DIR / "offline.json"
     # Listed before `own_ids` is read: a runner registered in between is not in the list.
-    listed = list(client.registrations(limits.reap_prefix))
+    listed = [r for r in client.registrations(limits.reap_prefix) if to_reap(r.name, runner, limits.reap_prefix)]
     seen = {key: float(value) for key, value in system.read_state(memory).items()}
     doomed, waiting = dead(listed, seen, own_ids(runner), time.time(), limits.reap_after_seconds)
     for registration in doomed:
@@ -64,15 +77,23 @@ def reap(runner: Runner, limits: Maintenance, client: github.Client) -> int:
     return len(doomed)
 
 
+def release(version: str) -> tuple[int, ...]:
+    """`2.338.0` as numbers. Servers of an enterprise may offer an older one than is installed."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
 def check_version(runner: Runner, client: github.Client) -> dict[str, object]:
-    """Note since when GitHub has offered a newer runner; after 30 days it sends no more jobs."""
+    """Note since when there has been a newer runner; 30 days later GitHub sends no more jobs.
+
+    A GitHub that does not tell when it came out is taken by its word from now on.
+    """
     memory = settings.STATE_DIR / "version.json"
     newest = client.newest_runner_version()
     before = system.read_state(memory)
     value: dict[str, object] = {"installed": runner.version, "newest": newest, "outdated_since": None}
-    if newest != runner.version:
+    if release(newest) > release(runner.version):
         same = before.get("installed") == runner.version and before.get("outdated_since")
-        value["outdated_since"] = before["outdated_since"] if same else time.time()
+        value["outdated_since"] = before["outdated_since"] if same else client.released(newest) or time.time()
         LOG.warning("runner %s is installed, %s is out: set runner_version", runner.version, newest)
     system.write_atomic(memory, json.dumps(value))
     return value
@@ -123,14 +144,15 @@ def prune_images(runner: Runner, instance: Instance, limits: Maintenance) -> Non
 
 
 def remove_old_releases(runner: Runner) -> None:
-    """Releases that no instance uses any more (its stamp names the one it does)."""
+    """Those that no instance uses any more (its stamp names the one it does); not what site.yml is just installing."""
     used = {Path(runner.install_dir).name}
     for instance in runner.instances:
         stamp = instance.runner_dir / ".thebes-release"
         if stamp.exists():
             used.add(stamp.read_text())
-    releases = Path(runner.install_dir).parent
-    reset.delete(entry for entry in releases.iterdir() if entry.name not in used)
+    old = time.time() - RELEASE_SECONDS
+    entries = reset.entries(Path(runner.install_dir).parent)
+    reset.delete(entry for entry, found in entries if entry.name not in used and found.st_ctime < old)
 
 
 def run(runner: Runner, limits: Maintenance) -> bool:

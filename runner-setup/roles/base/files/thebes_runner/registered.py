@@ -34,7 +34,9 @@ def handed_over(settings: Runner, value: Mapping[str, Any]) -> dict[str, object]
 
 def refused(error: RunnerKitError) -> bool:
     """Whether these credentials will never do, in contrast to a GitHub that is down."""
-    return isinstance(error, SettingsError) or (isinstance(error, GitHubError) and error.status in NO_ACCESS)
+    if isinstance(error, GitHubError):
+        return error.status in NO_ACCESS and error.retry_after is None  # else it is a limit of requests
+    return isinstance(error, SettingsError)
 
 
 class Registered:

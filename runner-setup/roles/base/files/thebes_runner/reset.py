@@ -78,12 +78,11 @@ def clean_docker(settings: Runner, instance: Instance) -> bool:
         with contextlib.suppress(HostError):
             daemon.signal_all(signal.SIGKILL)
         return False
-    if daemon.ready():
-        try:
-            daemon.remove_work(keep_images=True)
-        except HostError as error:  # it is the job's, and may be broken on purpose
-            LOG.warning("%s: Docker's images are deleted too: %s", instance.name, error)
-            return False
+    try:
+        daemon.remove_work(keep_images=True)
+    except HostError as error:  # it is the job's, and may be broken or stopped on purpose
+        LOG.warning("%s: Docker's images are deleted too: %s", instance.name, error)
+        return False
     return True
 
 
