@@ -331,7 +331,7 @@ def test_a_removal_that_github_does_not_answer_says_what_is_left(host: Host, git
 # A package of somebody else's that needs one of those that the kit installed.
 PACKAGE = """
 mkdir -p /tmp/theirs/DEBIAN
-printf 'Package: theirs\\nVersion: 1\\nArchitecture: all\\nMaintainer: somebody\\nDepends: jq\\nDescription: theirs\\n' \\
+printf 'Package: theirs\\nVersion: 1\\nArchitecture: all\\nMaintainer: x\\nDepends: jq\\nDescription: x\\n' \\
   > /tmp/theirs/DEBIAN/control
 dpkg-deb --build /tmp/theirs /tmp/theirs.deb && dpkg --install /tmp/theirs.deb && rm -r /tmp/theirs*
 """
