@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,8 @@ SECRET = re.compile(
     r"\b(base_https?_proxy|base_proxy_environment|runner_environment|runner_app_key_file|runner_token_file"
     r"|runner_minted|runner_sign_in_of_controller)\b"
 )
+# Those of them that are the secrets themselves, or name the file whose content a module takes.
+HANDLED = re.compile(r"\b(runner_app_key_file|runner_token_file|runner_minted|runner_sign_in_of_controller)\b")
 
 
 def play(folder: Path, *tasks: dict[str, Any], **settings: object) -> subprocess.CompletedProcess[str]:
@@ -79,6 +82,27 @@ def test_what_may_hold_a_secret_is_shown_in_no_dry_run() -> None:
         for shown in (task.get("loop"), (task.get("loop_control") or {}).get("label")):
             assert not SECRET.search(str(shown)) or task.get("no_log") is True, (path, task["name"])
     assert len(hidden) >= 5, hidden
+
+
+def test_a_key_or_token_is_in_no_output() -> None:
+    """Whatever a task fails with, its arguments are shown beside: those with a secret in them are not."""
+    hidden = []
+    for path, task in all_tasks():
+        handled = [task.get(f"ansible.builtin.{module}") for module in ("command", "copy", "template", "uri")]
+        if HANDLED.search(f"{handled} {task.get('loop')}"):
+            hidden.append(task["name"])
+            assert task.get("no_log") is True, (path, task["name"])
+    assert len(hidden) >= 4, hidden
+
+
+def test_a_job_may_take_six_hours_and_ten_minutes_by_default(tmp_path: Path) -> None:
+    """GitHub's own limit of 360 minutes comes before."""
+    defaults = yaml.safe_load((ROOT / "roles/watchdog/defaults/main.yml").read_text())
+    written = {"src": str(ROOT / "roles/watchdog/templates/watchdog.json.j2"), "dest": str(tmp_path / "watchdog.json")}
+    done = play(tmp_path, {"ansible.builtin.template": written}, **defaults)
+    assert done.returncode == 0, done.stdout
+    limits = json.loads((tmp_path / "watchdog.json").read_text())
+    assert (limits["job_limit"], limits["upload_grace"]) == (370 * 60, 5 * 60)
 
 
 HOSTILE = {

@@ -322,6 +322,37 @@ def test_processes_of_others_are_invisible(jobs: Jobs) -> None:
     assert job["conclusion"] == "success", job["log"]
 
 
+PACKETS = """
+import errno, socket
+try:
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+except OSError as error:
+    exit(error.errno == errno.EAFNOSUPPORT)  # another error than a user's lack of rights
+"""
+# What the listener's unit forbids, besides what a user can't do anyway; root outside can.
+FORBIDDEN = (
+    "cp /bin/true x && chmod u+s x",
+    "setarch --addr-no-randomize true",
+    "ls /dev/net/tun",
+    "touch /srv/x",
+    f"python3 -c {shlex.quote(PACKETS)}",
+)
+
+
+def test_the_hardening_of_the_unit_is_in_force(jobs: Jobs, host: Host) -> None:
+    for attempt in FORBIDDEN:
+        assert host.code(f"cd /root; {attempt}") == 0, attempt
+    host.run("rm /root/x /srv/x")
+    spaces = {name: host.run(f"readlink /proc/1/ns/{name}") for name in ("ipc", "uts")}
+    job = jobs.run(
+        *(f"! {attempt}" for attempt in FORBIDDEN),
+        "grep 'NoNewPrivs:.1' /proc/self/status; grep 'CapBnd:.0000000000000000' /proc/self/status",
+        "findmnt --target /usr --options ro; findmnt --target /etc --options ro",
+        *(f"test $(readlink /proc/self/ns/{name}) != {space}" for name, space in spaces.items()),
+    )
+    assert job["conclusion"] == "success", job["log"]
+
+
 def test_metadata_addresses_are_blocked_for_jobs_and_containers(jobs: Jobs, host: Host) -> None:
     """Each attempt is made at an address that is not blocked as well, and succeeds there."""
     attempts = (

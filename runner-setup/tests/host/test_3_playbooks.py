@@ -251,11 +251,11 @@ def proxy() -> Iterator[str]:
 
 # What a job leaves in its work folder and in Docker, and how the next one finds nothing of it.
 LEFT_BEHIND = (
-    "touch left",
+    "touch left; docker run --rm --volume $PWD:/w thebes-small sh -c 'mkdir -p /w/by-root/d; touch /w/by-root/d/f'",
     "docker run --detach --volume kept:/kept thebes-small sleep 4327; docker network create net",
 )
 NOTHING_LEFT = (
-    "test ! -e left",
+    "test ! -e left; test ! -e by-root",
     'test -z "$(docker ps -aq)$(docker volume ls -q)$(docker images -q)$(docker network ls -q --filter name=net)"',
     "! pgrep --full 'sleep 432[7]'",
 )

@@ -223,6 +223,18 @@ def test_any_number_of_diagnostics_does_not_fill_the_hosts_logs(
     assert len(list((tmp_path / "log").rglob("*.log"))) == reset.MAX_DIAGNOSTICS
 
 
+def test_of_a_long_diagnostic_the_end_is_kept(instance: Instance, runner: Runners, tmp_path: Path) -> None:
+    runner(instance)
+    diag = instance.runner_dir / "_diag"
+    diag.mkdir()
+    (diag / "Worker_1.log").write_bytes(b"x" * (3 << 20) + b"the reason")
+    (diag / "Worker_2.log").write_text("no room")
+    reset.keep_diagnostics(instance, max_mib=1)
+    (kept,) = (tmp_path / "log").rglob("*.log")
+    assert kept.stat().st_size == 1 << 20
+    assert kept.read_bytes().endswith(b"the reason")
+
+
 def test_any_number_of_files_among_the_diagnostics_is_not_looked_through(
     instance: Instance, runner: Runners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
 import signal
 import stat
 import time
@@ -252,10 +251,12 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
             continue
         with os.fdopen(descriptor, "rb") as log:
             found = os.fstat(log.fileno())
-            if not stat.S_ISREG(found.st_mode) or found.st_size > room:
+            if not stat.S_ISREG(found.st_mode) or (found.st_size and not room):
                 continue
-            room -= found.st_size
+            # What went wrong stands at the end.
+            log.seek(max(0, found.st_size - room))
             files -= 1
             target.mkdir(parents=True, exist_ok=True, mode=0o750)
             with open(target / name, "wb") as copy:
-                shutil.copyfileobj(log, copy)
+                copy.write(kept := log.read(room))
+                room -= len(kept)
