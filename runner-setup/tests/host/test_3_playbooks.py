@@ -368,7 +368,7 @@ def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
 
 def test_a_docker_of_others_is_left_alone(host: Host) -> None:
     """The last one, on a machine that is bare again: somebody installs Docker, and then tries to provision it."""
-    host.run("DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends docker.io")
+    host.run("DEBIAN_FRONTEND=noninteractive apt-get install --yes docker.io")
     host.run("systemctl start docker; docker volume create theirs")
     started = host.run("systemctl show docker -p ActiveEnterTimestampMonotonic")
     for mode, refusal in {"rootless": "rootless mode would stop", "rootful": "deletes all"}.items():
