@@ -21,7 +21,7 @@ test: .venv/ready .venv-oldest/ready .venv-agent-memory/ready lint ## Run all te
 	@echo "test tier: local"
 
 test-browser: .venv/ready ## Look at the report in headless Chromium (installs it when root on Debian)
-	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -q tests/browser
 	@echo "test tier: browser"
 

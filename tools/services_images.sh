@@ -12,7 +12,7 @@ done
 [ "$(id -u)" -eq 0 ] || { echo "to make the images$missing needs root" >&2; exit 1; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; }
+command -v debootstrap >/dev/null || { apt-get update -qq && apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends debootstrap; }
 debootstrap --variant=minbase --include=postgresql-15,redis-server bookworm "$folder/root" >"$folder/log" || { tail "$folder/log"; exit 1; }
 cat >"$folder/root/entry.sh" <<'END'
 #!/bin/sh

@@ -27,6 +27,7 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: preflight, tasks_from: settings}
 """
+UNFIT_FOLDERS = ("/", "/srv", "/var/tmp", "/home/ci/gh", "/srv/../home", "srv/x")
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"runner_lables": ["x"]}, "unknown setting runner_lables; did you mean runner_labels?"),
     ({"docker_mod": "none"}, "unknown setting docker_mod; did you mean docker_mode?"),
@@ -57,21 +58,24 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"maintenance_log_max_mib": "x"}, "maintenance_log_max_mib"),
     ({"observability_interval_seconds": "often"}, "observability_interval_seconds"),
     ({"base_packages": {"a": 1}}, "base_packages"),
-    *(({"runner_root": path}, "runner_root is") for path in ("/", "/data", "/home/ci/gh", "/srv/../home", "srv/x")),
-    ({"runner_name_prefix": ""}, 'runner_name_prefix is ""; expected 1 to 38 letters'),
+    *(({"runner_root": path}, "runner_root is") for path in UNFIT_FOLDERS),
+    ({"runner_name_prefix": ""}, 'runner_name_prefix is ""; expected letters, digits'),
     ({"maintenance_reap_prefix": ""}, 'maintenance_reap_prefix is ""'),
     ({"runner_memory_max": "6GB"}, 'runner_memory_max is "6GB"; expected a size as 6G, or nothing for no limit'),
     ({"runner_memory_max": "6g"}, 'runner_memory_max is "6g"'),
     ({"runner_cpu_quota": "200"}, 'runner_cpu_quota is "200"; expected a percentage of one processor as 200%'),
     ({"docker_build_cache_max": "lots"}, 'docker_build_cache_max is "lots"; expected a size as 10GB'),
-    ({"docker_registry_mirrors": ["https://a.test", "b.test"]}, 'docker_registry_mirrors is "b.test"; expected'),
+    ({"docker_registry_mirrors": ["https://a.test", "b.test"]}, "docker_registry_mirrors; expected addresses"),
+    ({"runner_name_prefix": "x" * 54, "runner_instances": ["a", "bc"]}, "would have 65 characters, GitHub takes 64"),
+    ({"runner_memory_max": "150%"}, 'runner_memory_max is "150%"'),
+    ({"docker_log_max_size": "0m"}, 'docker_log_max_size is "0m"'),
     ({"base_https_proxy": "user:hidden@proxy:3128"}, "base_https_proxy; expected an address as http://"),
     ({"runner_version": "latest"}, 'runner_version is "latest"; expected a release'),
     ({"runner_labels": ["gpu", "a,b"]}, 'runner_labels is "a,b"; expected labels without commas'),
     ({"observability_listen": "9100"}, 'observability_listen is "9100"; expected ADDRESS:PORT'),
     ({"maintenance_calendar": ""}, 'maintenance_calendar is ""; expected a time that systemd knows'),
-    ({"runner_backoff_seconds": 0}, "runner_backoff_seconds is 0; expected 1 or more"),
-    ({"watchdog_job_minutes": -20}, "watchdog_job_minutes is -20; expected 1 or more"),
+    ({"runner_backoff_seconds": 0}, "runner_backoff_seconds is 0; expected more than 0"),
+    ({"watchdog_job_minutes": -20}, "watchdog_job_minutes is -20; expected more than 0"),
     ({"watchdog_grace_minutes": -1}, "watchdog_grace_minutes is -1; expected 0 or more"),
 ]  # fmt: skip
 

@@ -35,8 +35,9 @@ def test_the_place_follows_from_the_group(tmp_path: Path) -> None:
         "ansible-inventory", "--inventory", str(tmp_path / "hosts.yml"), "--playbook-dir", str(ROOT), "--list"
     )
     found = json.loads(done.stdout)["_meta"]["hostvars"]
-    assert {host: values["runner_place"] for host, values in found.items()} == {
-        "in-aws": "aws", "in-gcp": "gcp", "in-azure": "azure", "in-local": "local",
+    # Others have the role's default, `local`.
+    assert {host: values["runner_place"] for host, values in found.items() if "runner_place" in values} == {
+        "in-aws": "aws", "in-gcp": "gcp", "in-azure": "azure",
     }  # fmt: skip
 
 

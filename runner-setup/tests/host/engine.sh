@@ -19,7 +19,7 @@ install_packages() {
   [ ${#missing[@]} -eq 0 ] && return
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$CACHE/apt.log"
+    apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >"$CACHE/apt.log"
 }
 
 start_engine() {

@@ -7,7 +7,7 @@ import os
 import pwd
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -160,15 +160,35 @@ def test_a_registration_is_kept_only_as_a_file_of_the_user(instance: Instance) -
 def test_a_docker_daemon_that_does_not_obey_loses_its_images(
     instance: Instance, runner: Runners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be stopped or broken on purpose: containers that start with it would be in the next job."""
-
     class Broken:
+        def ready(self) -> bool:
+            return True
+
         def remove_work(self, **_: object) -> None:
             raise HostError("a list whose Id is no name")
 
     monkeypatch.setattr(docker, "rootless", lambda _: Broken())
     values = runner(instance, docker_mode="rootless", docker_keep_images=True)
     assert not reset.clean_docker(values, instance)
+
+
+def test_what_was_kept_and_is_broken_is_not_kept_again(
+    instance: Instance, runner: Runners, monkeypatch: pytest.MonkeyPatch, calls: Callable[[], list[str]]
+) -> None:
+    """A job can break its daemon's files, and end the daemon before anybody can look."""
+
+    class Broken:
+        def wait(self, _: float) -> None:
+            raise HostError("not ready")
+
+    monkeypatch.setattr(docker, "rootless", lambda _: Broken())
+    kept = Path(instance.directory, "docker", "images")
+    kept.mkdir(parents=True)
+    values = runner(instance, docker_mode="rootless", docker_keep_images=True)
+    with pytest.raises(HostError, match="not ready"):
+        reset.start_user_services(values, instance)
+    assert not kept.parent.exists()
+    assert calls() == [f"systemctl {verb} user@{instance.uid}.service" for verb in ("start", "stop")]
 
 
 SEMAPHORES = """

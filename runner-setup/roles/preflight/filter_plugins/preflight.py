@@ -63,7 +63,10 @@ def preflight_misfit(values: Mapping[str, Any], forms: list[dict[str, Any]]) -> 
     for form in forms:
         for name in form["settings"]:
             for value in values[name] if isinstance(values[name], list) else [values[name]]:
-                if "least" in form:
+                if "above" in form:
+                    if float(value) <= form["above"]:
+                        return f"{name} is {value}; expected more than {form['above']}"
+                elif "least" in form:
                     if float(value) < form["least"]:
                         return f"{name} is {value}; expected {form['least']} or more"
                 elif not re.fullmatch(form["form"], str(value)):

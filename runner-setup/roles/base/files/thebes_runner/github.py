@@ -338,7 +338,7 @@ class Client:
         try:
             answer = self.request("GET", f"/repos/actions/runner/releases/tags/v{version}")
         except GitHubError as error:
-            if error.status in (403, 404):
+            if error.status == 404 or (error.status == 403 and error.retry_after is None):
                 return None
             raise
         return datetime.datetime.fromisoformat(answer["published_at"].replace("Z", "+00:00")).timestamp()

@@ -34,6 +34,7 @@ SYSV_KINDS = {
 PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams"})
 # The kernel allows 2 MiB of arguments, and less where the stack is limited.
 ARGUMENT_BYTES = 64 * 1024
+CHUNK_BYTES = 1024 * 1024
 ROUNDS = 3
 MAX_DIAGNOSTICS = 200  # a job can write any number of empty ones
 MAX_LOOKED = 10_000  # and of others among them
@@ -77,11 +78,12 @@ def clean_docker(settings: Runner, instance: Instance) -> bool:
         with contextlib.suppress(HostError):
             daemon.signal_all(signal.SIGKILL)
         return False
-    try:
-        daemon.remove_work(keep_images=True)
-    except HostError as error:  # it is the job's, and may be broken or stopped on purpose
-        LOG.warning("%s: Docker's images are deleted too: %s", instance.name, error)
-        return False
+    if daemon.ready():
+        try:
+            daemon.remove_work(keep_images=True)
+        except HostError as error:  # it is the job's, and may be broken on purpose
+            LOG.warning("%s: Docker's images are deleted too: %s", instance.name, error)
+            return False
     return True
 
 
@@ -100,8 +102,19 @@ def start_user_services(settings: Runner, instance: Instance) -> None:
     """Start the instance's user manager and, in rootless mode, wait for its Docker daemon."""
     if settings.docker_mode == "rootless":
         system.run("systemctl", "start", instance.user_unit)
-    if settings.docker_mode != "none":
-        docker.daemon(settings, instance).wait(settings.docker_start_seconds)
+    if settings.docker_mode == "none":
+        return
+    daemon = docker.daemon(settings, instance)
+    try:
+        daemon.wait(settings.docker_start_seconds)
+        if settings.docker_keep_images:  # what a job left whose daemon had ended before it could be cleaned
+            daemon.remove_work(keep_images=True)
+    except HostError:
+        if settings.docker_mode == "rootless" and settings.docker_keep_images:
+            # A job may have broken what was kept: the next attempt begins without it.
+            system.run("systemctl", "stop", instance.user_unit, timeout=120)
+            delete([Path(instance.directory, "docker")])
+        raise
 
 
 def chunks(arguments: Iterable[str], limit: int = ARGUMENT_BYTES) -> Iterator[list[str]]:
@@ -258,5 +271,6 @@ def keep_diagnostics(instance: Instance, max_mib: int) -> None:
             files -= 1
             target.mkdir(parents=True, exist_ok=True, mode=0o750)
             with open(target / name, "wb") as copy:
-                copy.write(kept := log.read(room))
-                room -= len(kept)
+                while chunk := log.read(min(room, CHUNK_BYTES)):
+                    copy.write(chunk)
+                    room -= len(chunk)
