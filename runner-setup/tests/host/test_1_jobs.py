@@ -345,7 +345,7 @@ def test_the_hardening_of_the_unit_is_in_force(jobs: Jobs, host: Host) -> None:
     host.run("rm /root/x /srv/x")
     spaces = {name: host.run(f"readlink /proc/1/ns/{name}") for name in ("ipc", "uts")}
     job = jobs.run(
-        *(f"! {attempt}" for attempt in FORBIDDEN),
+        *(f"! ({attempt})" for attempt in FORBIDDEN),
         "grep 'NoNewPrivs:.1' /proc/self/status; grep 'CapBnd:.0000000000000000' /proc/self/status",
         "findmnt --target /usr --options ro; findmnt --target /etc --options ro",
         *(f"test $(readlink /proc/self/ns/{name}) != {space}" for name, space in spaces.items()),
