@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,25 @@ def test_names_go_with_the_last_run_that_has_them(database: str) -> None:
         assert [list(run.tests) for run in history.runs(".", limit=1)] == [[f"a.py::test[{KEPT_RUNS + 1}]"]]
         assert history.cores(".") == {}
         engine.dispose()
+
+
+def test_runs_that_are_fed_at_the_same_time_are_all_kept(database: str) -> None:
+    """Each has names that the other writes for the first time, too, and forgets those of old runs."""
+    begin = threading.Barrier(2)
+    with History(database):
+        pass  # it has its tables
+
+    def feed(machine: str) -> None:
+        with History(database) as history:
+            begin.wait()
+            for at in range(KEPT_RUNS):
+                stamp = Stamp(at=at, commit="", branch="", machine=machine, verdict="")
+                tests = [(".", "unit", f"a.py::test[{at}-{i}]", "passed", 1.0, 0.0, 1, False) for i in range(20)]
+                history.add(stamp, Facts(tests))
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(feed, ("one", "other")))
+    with History(database) as history:
+        kept = [stamp.machine for stamp in history.stamps()]
+    assert len(kept) == KEPT_RUNS
+    assert set(kept) == {"one", "other"}

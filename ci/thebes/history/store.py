@@ -18,6 +18,7 @@ from .read import PastRun, Reader, Stamp
 
 KEPT_RUNS = 50
 FORMAT = 1
+_FORMAT = sa.select(tables.meta.c.value).where(tables.meta.c.key == "format")
 
 
 class History:
@@ -71,7 +72,7 @@ class History:
 
     def _check_format(self) -> None:
         with self._engine.begin() as db:
-            found = db.scalar(sa.select(tables.meta.c.value).where(tables.meta.c.key == "format"))
+            found = db.scalar(_FORMAT)
             if found is None:
                 db.execute(tables.meta.insert(), {"key": "format", "value": str(FORMAT)})
             elif found != str(FORMAT):
@@ -90,8 +91,10 @@ class History:
         )
 
     def add(self, stamp: Stamp, facts: Facts) -> None:
-        """Add a run; the oldest ones go."""
+        """Add a run; the oldest ones go. Whoever adds another meanwhile waits: both would write the same new names, or
+        one forget what the other is about to use."""
         with self._named_errors(), self._engine.begin() as db:
+            db.execute(_FORMAT.with_for_update())  # SQLite lets only one write in any case
             values = {
                 "at": stamp.at,
                 "commit_id": stamp.commit,
