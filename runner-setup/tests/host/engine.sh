@@ -10,6 +10,8 @@ UBUNTU_MIRROR=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu}
 BRIDGE=${BRIDGE:-thebes0}
 export GATEWAY=${GATEWAY:-10.213.0.1}
 export DOCKER_HOST=unix://$CACHE/docker.sock
+# How the machine is reached; made with it (create.yml).
+export SSH_CONFIG=$CACHE/ssh_config SSH_CONTROL=/run/$BRIDGE.ssh
 
 install_packages() {
   local missing=()
@@ -25,7 +27,7 @@ install_packages() {
 start_engine() {
   [ "$(id -u)" -eq 0 ] || { echo "a Docker engine is started by root only" >&2; exit 1; }
   mkdir -p "$CACHE"
-  install_packages docker.io iptables mmdebstrap iproute2 openssl
+  install_packages docker.io iptables mmdebstrap iproute2 openssh-client openssl
   exec 9>"/run/lock/$BRIDGE.lock"
   flock --nonblock 9 || { echo "another run uses the bridge $BRIDGE: wait for it, or set BRIDGE and GATEWAY" >&2; exit 1; }
   stop_left_over
@@ -55,6 +57,7 @@ start_engine() {
 stop_engine() {
   local code=$? table rule
   set +e # what was killed ends with a status of its own
+  [ ! -S "$SSH_CONTROL" ] || ssh -F "$SSH_CONFIG" -O exit thebes-host
   /usr/bin/docker rm --force --volumes thebes-host >/dev/null 2>&1
   for process in "${FAKE:-}" "${REGISTRY:-}" "$ENGINE"; do
     [ -n "$process" ] && kill "$process" && wait "$process"
@@ -130,12 +133,14 @@ mirror_of() {
   echo "${found:-http://deb.debian.org/debian}"
 }
 
-# A host as a cloud provider would hand it out: systemd, Python, certificates, apt sources.
+# A host as a cloud provider would hand it out: systemd, SSH, Python, certificates, apt sources.
 build_image() {
-  IMAGE=thebes-host:$SUITE
+  local packages=apt,ca-certificates,systemd,systemd-sysv,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,cron
+  # One that is kept from an older version of this file has other packages.
+  IMAGE=thebes-host:$SUITE-$(sha256sum <<<"$packages" | head -c 8)
   export IMAGE
   [ -n "$(/usr/bin/docker images --quiet "$IMAGE")" ] && return
-  make_system "$CACHE/system.tar" apt,ca-certificates,systemd,systemd-sysv,dbus,sudo,python3,python3-apt,iproute2,procps,cron
+  make_system "$CACHE/system.tar" $packages
   /usr/bin/docker import --change 'CMD ["/sbin/init"]' "$CACHE/system.tar" "$IMAGE" >"$CACHE/import.log"
   rm -f "$CACHE/system.tar"
 }

@@ -2,7 +2,7 @@
 # The whole tier on a new machine: check, converge, idempotence, jobs and faults, removal; then the
 # table of what was measured. Started by run.sh. Usage: sequence.sh PYTEST-ARGUMENT …
 set -euo pipefail
-export FIGURES=$CACHE/figures
+export FIGURES=$CACHE/figures HOST_SHELL="ssh -F $SSH_CONFIG thebes-host bash -s"
 : >"$FIGURES"
 
 # Usage: step NAME MOLECULE-COMMAND; its output is shown when it fails.
