@@ -275,13 +275,15 @@ class FakeGitHub:
         """What config.sh does with its registration token."""
         if body["token"] not in self.registration_tokens:
             raise Answer(404, {"message": "Not Found"})
-        scope = body["scope"]
+        scope, group = body["scope"], body["group"] or "Default"
+        if group not in self.groups:
+            raise Answer(422, {"message": "Not Found"})
         same = [r for r in self.runners.values() if r.scope == scope and r.name == body["name"]]
         if same and not body["replace"]:
             raise Answer(409, {"message": "A runner exists with the same name"})
         for runner in same:
             del self.runners[runner.id]
-        runner = self.add(scope, body["name"], body["labels"], 1, body["ephemeral"])
+        runner = self.add(scope, body["name"], body["labels"], self.groups.index(group) + 1, body["ephemeral"])
         return 200, config(runner, self.public_url)
 
     def message(self, runner: Runner) -> Any:
