@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import time
@@ -53,11 +54,11 @@ class GitHub:
 
 
 class Host:
-    """The machine: a container, or whatever HOST_SHELL reaches (a shell that reads commands)."""
+    """The machine, by the command in HOST_SHELL (a root shell there that reads commands)."""
 
     def __init__(self) -> None:
         self.name = "thebes-host"
-        self.shell = os.environ.get("HOST_SHELL", f"docker exec --interactive {self.name} bash -s").split()
+        self.shell = os.environ["HOST_SHELL"].split()
 
     def call(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.shell, input=command, capture_output=True, text=True, check=False, timeout=120)
@@ -72,6 +73,15 @@ class Host:
 
     def code(self, command: str) -> int:
         return self.call(command).returncode
+
+    def restart(self) -> None:
+        """A power cut."""
+        for command in (
+            ["restart", "--time", "0", self.name],
+            ["exec", self.name, "chmod", "666", "/dev/fuse", "/dev/net/tun"],  # udev's work on a real machine
+        ):
+            subprocess.run(["docker", *command], check=True, capture_output=True)
+        wait_for(lambda: self.succeeds("true"), "the machine answers")
 
     def health(self, instance: str) -> dict[str, Any]:
         return next(h for h in json.loads(self.run("thebes-runner health")) if h["instance"] == instance)
@@ -234,8 +244,23 @@ def figure() -> Figure:
     return note
 
 
-def play(name: str, *arguments: str, check: bool = True, inventory: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one of the kit's playbooks against the machine, with molecule's inventory."""
+def settings_of(host: Host) -> dict[str, Any]:
+    """All variables that molecule's inventory gives the machine."""
+    command = ["ansible-inventory", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--host", host.name]
+    return dict(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
+
+
+def copy_repository(place: Path, *names: str) -> None:
+    """What somebody would have of these files and folders who cloned the repository."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *names]
+    listed = subprocess.run(command, cwd=ROOT.parent, stdout=subprocess.PIPE, text=True, check=True)
+    for name in listed.stdout.split("\0")[:-1]:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT.parent / name, place / name)
+
+
+def start(name: str, *arguments: str, inventory: str = "") -> subprocess.Popen[str]:
+    """One of the kit's playbooks against the machine, with molecule's inventory."""
     inventory = inventory or os.environ["MOLECULE_INVENTORY_FILE"]
     command = ["ansible-playbook", "--inventory", inventory, str(ROOT / name), *arguments]
     env = {
@@ -244,8 +269,21 @@ def play(name: str, *arguments: str, check: bool = True, inventory: str = "") ->
         "ANSIBLE_PIPELINING": "true",
         "SSL_CERT_FILE": os.environ["FILES"] + "/ca.crt",
     }
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=env, cwd=ROOT
-    )
-    assert not check or done.returncode == 0, done.stdout[-6000:]
-    return done
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=ROOT)
+
+
+def play(name: str, *arguments: str, check: bool = True, inventory: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a playbook to its end."""
+    with start(name, *arguments, inventory=inventory) as run:
+        told = run.communicate()[0]
+    assert not check or run.returncode == 0, told[-6000:]
+    return subprocess.CompletedProcess(run.args, run.returncode, told)
+
+
+def interrupt(name: str, task: str) -> None:
+    """Run a playbook, and kill it when it comes to a task whose name begins so."""
+    with start(name) as run:
+        assert run.stdout
+        reached = any(line.startswith(f"TASK [{task}") for line in run.stdout)
+        run.kill()
+    assert reached, "it ended before"

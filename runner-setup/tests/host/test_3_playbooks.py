@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import GitHub, Host, Jobs, instance_of, play, recovered, wait_for, wait_ready
+from conftest import GitHub, Host, Jobs, instance_of, interrupt, play, recovered, settings_of, wait_for, wait_ready
+from provisioning import Workflow
 
 # Wrong settings are refused without a machine: tests/arguments. These need one.
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -47,13 +48,7 @@ REMOVE = """
 
 def test_preflight_refuses_what_the_machine_is_not_fit_for(host: Host, github: GitHub, tmp_path: Path) -> None:
     """All refusals in one run, each for an alias of the machine."""
-    listed = json.loads(
-        subprocess.run(
-            ["ansible-inventory", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--list"],
-            stdout=subprocess.PIPE, check=True,
-        ).stdout
-    )  # fmt: skip
-    settings = {**listed["_meta"]["hostvars"][host.name], "ansible_host": host.name}
+    settings = {**settings_of(host), "ansible_host": host.name}
     hosts = {name: {**settings, "runner_name_prefix": f"{name}-", **wrong} for name, (wrong, _) in REFUSED.items()}
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     (tmp_path / "play.yml").write_text(PREFLIGHT)
@@ -91,18 +86,58 @@ systemctl show --property=Id,ActiveState,UnitFileState,ActiveEnterTimestampMonot
 """
 
 
+# An image for which 8 MB were built that nothing needs any more; then as long as that is kept (the machine's settings
+# allow 1 MB, which the daemon sees to once a minute).
+BUILD = """DOCKER_BUILDKIT=1 docker build - <<'E'
+FROM thebes-small AS big
+RUN head -c 8000000 /dev/zero >/big
+FROM thebes-small
+COPY --from=big /bin/busybox /copy
+E
+"""
+SHRINK = """size() { docker system df --format '{{.Type}} {{.Size}}' | grep ^Build; }
+size | grep MB
+while size | grep -q MB; do sleep 1; done
+"""
+
+
 @pytest.mark.usefixtures("both")
-def test_a_dry_run_on_the_provisioned_machine_changes_nothing(host: Host, github: GitHub) -> None:
-    """What provision-runners.yml does by default, and the other playbooks too."""
+def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
+    jobs: Jobs, host: Host, github: GitHub, tmp_path: Path
+) -> None:
+    """What provision-runners.yml does by default, and the other playbooks too, while a job runs."""
+    job = jobs.submit(BUILD, SHRINK, "until test -e /tmp/enough; do sleep 0.1; done")
+    at_work = instance_of(jobs.started(job, "Run size")["runner"])
     before, names = host.run(STATE), registered(host)
-    for name in ("site.yml", "drain.yml", "remove.yml"):
+    workflow = Workflow(tmp_path, host)
+    ran = workflow.dispatch()
+    assert ran.code == 0, ran.log[-6000:]
+    assert "Runners: dry run" in ran.summary
+    assert re.search(rf"{host.name} .* changed=0 .* failed=0 ", ran.summary), ran.summary
+    for name in ("drain.yml", "remove.yml"):
         done = play(name, "--check", "--diff")
         assert "failed=0" in done.stdout, name
-        assert ("changed=0" in done.stdout) == (name == "site.yml"), done.stdout[-6000:]
-        after = host.run(STATE)
-        assert sorted(set(before.splitlines()) ^ set(after.splitlines())) == [], name
+        assert "changed=0" not in done.stdout, name
+    jobs.started(job, "Run until")
+    assert differing(before, host.run(STATE)) == []
     assert host.code("ls /var/lib/thebes-runner/*/drain") != 0
-    assert registered(host) == names == {*github.ready("a"), *github.ready("b")}
+    assert registered(host) == names
+
+    file = "/etc/thebes-runner/maintenance.json"
+    kept = host.run(f"sha256sum {file} && rm {file}")
+    ran = workflow.dispatch(limit=host.name, tags="maintenance", check=False)
+    assert "Runners: provisioned" in ran.summary
+    assert re.search(rf"{host.name} .* changed=1 .* failed=0 ", ran.summary), ran.summary
+    assert host.run(f"sha256sum {file}") == kept
+    ran = workflow.dispatch(limit="nobody")
+    assert (ran.code, "no machine was reached" in ran.log) == (1, True), ran.log[-6000:]
+    host.run(f"touch /srv/thebes-runner/thebes-{at_work}/tmp/enough")
+    state = jobs.done(job)
+    assert state["conclusion"] == "success", state["log"]
+
+
+def differing(before: str, after: str) -> list[str]:
+    return sorted(set(before.splitlines()) ^ set(after.splitlines()))
 
 
 @pytest.mark.usefixtures("both")
@@ -249,6 +284,21 @@ def proxy() -> Iterator[str]:
     server.server_close()
 
 
+def certificate(place: Path) -> str:
+    """A certificate authority that nobody needs."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "7", "-subj", "/CN=Other"]
+    command += ["-keyout", os.devnull, "-out", str(place)]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(place)
+
+
+# Whether it is among those that the machine trusts.
+OTHER_TRUSTED = (
+    "openssl crl2pkcs7 -nocrl -certfile /etc/ssl/certs/ca-certificates.crt | openssl pkcs7 -print_certs -noout"
+    " | grep -qE 'CN ?= ?Other$'"
+)
+BUILDERS = 2  # the id of the group that the machine's settings name, in the fake GitHub
+
 # What a job leaves in its work folder and in Docker, and how the next one finds nothing of it.
 LEFT_BEHIND = (
     "touch left; docker run --rm --volume $PWD:/w thebes-small sh -c 'mkdir -p /w/by-root/d; touch /w/by-root/d/f'",
@@ -261,13 +311,19 @@ NOTHING_LEFT = (
 )
 
 
-def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(host: Host, github: GitHub, proxy: str) -> None:
-    """All the other choices at once, two jobs on one registration; then rootful Docker, then other labels."""
+def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
+    host: Host, github: GitHub, proxy: str, tmp_path: Path
+) -> None:
+    """All the other choices at once, two jobs on one registration; then rootful Docker for an organization's group
+    and one certificate less, then other labels."""
+    trusted = list(settings_of(host)["base_ca_certificates"])
     settings = {
         "runner_instances": ["a"], "runner_scope": "repository", "runner_target": "acme/product",
         "runner_auth": "token", "runner_ephemeral": False, "base_https_proxy": proxy,
+        "base_ca_certificates": [*trusted, certificate(tmp_path / "other.pem")],
     }  # fmt: skip
     play("site.yml", "-e", json.dumps(settings))
+    assert host.succeeds(OTHER_TRUSTED)
     jobs = Jobs(github, host)
     name = wait_ready(github, "a")
     first = jobs.run("docker info 2>&1 | grep -w rootless", *LEFT_BEHIND)
@@ -276,9 +332,14 @@ def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(host: Hos
     assert second["conclusion"] == "success", second["log"]
     assert first["runner"] == second["runner"] == name
 
-    settings["docker_mode"] = "rootful"
+    settings |= {"docker_mode": "rootful", "runner_scope": "organization", "runner_target": "acme"}
+    settings["base_ca_certificates"] = trusted
     play("site.yml", "-e", json.dumps(settings))
+    assert not host.succeeds(OTHER_TRUSTED)
+    assert host.succeeds(OTHER_TRUSTED.replace("Other", "Thebes test CA"))
     name = wait_ready(github, "a")
+    registrations = [(r["scope"], r["runner_group_id"]) for r in github.runners() if r["name"] == name]
+    assert registrations == [("orgs/acme", BUILDERS)]
     assert "github.test:8443" in Proxy.asked  # the supervisor's calls
     Proxy.asked.clear()
     through = jobs.run("docker pull thebes-small; curl --silent --fail https://github.test:8443/api/v3/meta")
@@ -339,11 +400,13 @@ dpkg-deb --build /tmp/theirs /tmp/theirs.deb && dpkg --install /tmp/theirs.deb &
 
 @pytest.mark.usefixtures("provisioned")
 def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
-    """But for what is somebody else's: a package with what it needs, and a file beside the runners."""
+    """But for what is somebody else's: a package with what it needs, and a file beside the runners. The first try is
+    killed when a runner's user is gone and its files are not."""
     before = registered(host)
     assert before <= {r["name"] for r in github.runners()}
     host.run(PACKAGE)
     host.run("echo theirs > /srv/thebes-runner/notes")
+    interrupt("remove.yml", "runner : Delete the files of ")
     told = " ".join(play("remove.yml").stdout.split())
     assert before.isdisjoint(r["name"] for r in github.runners())
     (kept,) = re.findall(rf"{host.name} keeps (\S.*?), which other packages need", told)
@@ -355,13 +418,7 @@ def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
     assert host.run("cd /srv/thebes-runner && grep -r .") == "notes:theirs"
     host.run(f"dpkg --purge theirs {kept.replace(',', '')} && rm -r /srv/thebes-runner")
     host.run("/root/inventory.sh > /root/after")
-    left = subprocess.run(
-        ["docker", "exec", host.name, "diff", "/root/before", "/root/after"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert left.stdout == ""
+    assert host.call("diff /root/before /root/after").stdout == ""
     again = play("remove.yml")
     assert "failed=0" in again.stdout
 

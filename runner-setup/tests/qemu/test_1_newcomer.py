@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import GitHub
+from conftest import GitHub, copy_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -29,11 +29,7 @@ class Newcomer:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        for name in files.stdout.split("\0")[:-1]:
-            target = home / "runner-setup" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
+        copy_repository(home, "runner-setup")
         shutil.copy(os.environ["RUNNER_APP_KEY_FILE"], home / "my-app.private-key.pem")
         inventory = home / "runner-setup" / "inventory"
         text = (inventory / "hosts.yml").read_text(encoding="utf-8")
