@@ -6,7 +6,7 @@ AGENT_MEMORY := tests/workloads/agent_memory
 PIN := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-disk test-docker test-memory test-hosts test-hosts-core test-workflows test-long lint bench lock \
+.PHONY: help run test test-browser test-disk test-docker test-memory test-hosts test-workflows test-long lint bench lock \
 	formats ci-environment clean
 
 help: ## List the targets
@@ -25,16 +25,9 @@ test-browser: .venv/ready ## Look at the report in headless Chromium (installs i
 	$(BIN)/python -m pytest -q tests/browser
 	@echo "test tier: browser"
 
-test-hosts: ## Provision a systemd container and run jobs on it (root; installs Docker on Debian)
+test-hosts: $(WORKFLOWS)/.tools/ready ## Provision a systemd container and run jobs on it (root; installs Docker on Debian)
 	$(MAKE) --directory runner-setup test-hosts
-	$(MAKE) test-disk
-	$(MAKE) test-docker
-	$(MAKE) test-memory
 	@echo "test tier: hosts"
-
-test-hosts-core: ## A part of it: provision, jobs, remove; no faults, no other settings (root; ten minutes)
-	$(MAKE) --directory runner-setup test-hosts-core
-	@echo "test tier: hosts-core"
 
 test-workflows: .venv/ready $(WORKFLOWS)/.tools/ready ## Check every workflow and run them under act (installs Go, Node and act)
 	$(BIN)/python -m pytest -q --durations 5 $(WORKFLOWS)
@@ -52,8 +45,8 @@ test-memory: .venv/ready ## Have the kernel kill a worker for want of memory (ro
 	$(BIN)/python -m pytest -q tests/hosts/test_out_of_memory.py
 	@echo "test tier: memory"
 
-test-long: .venv/ready ## Provision a virtual machine under QEMU, and test-memory there (root; half an hour)
-	$(MAKE) --directory runner-setup test-long
+test-long: .venv/ready ## The first boot of a cloud's machine; a virtual machine under QEMU, test-memory there (root; 40 minutes)
+	$(MAKE) --directory runner-setup test-first-boot test-long
 	runner-setup/tests/qemu/machine.sh $(CURDIR)/tools/memory_in_machine.sh
 	@echo "test tier: long"
 
