@@ -82,7 +82,10 @@ ci-environment: .venv-oldest/ready .venv-agent-memory/ready ## Install what the 
 clean: ## Remove what the targets made
 	rm -rf $(WORKFLOWS)/.tools tests/hosts/.tools $(WORKFLOWS)/node_modules .venv .venv-lock .venv-oldest .venv-agent-memory dist .thebes .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# Environments. The file `ready` says that the last set-up came to its end.
+# Environments. The file `ready` (the runner kit's: `installed`) says that the last set-up came to its end.
+runner-setup/.venv/installed:
+	$(MAKE) --directory runner-setup .venv/installed
+
 .venv/ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}; give another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
