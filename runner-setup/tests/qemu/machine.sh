@@ -1,10 +1,12 @@
 #!/bin/bash
 # Usage: machine.sh COMMAND … — runs it beside a whole virtual machine (own kernel, pure cgroup v2, all capabilities,
 # SSH, an orderly restart) and a fake GitHub. Where there is no KVM it is emulated in software, which is slow.
+# ARCHITECTURE=arm64 is another processor than x86-64 (amd64), emulated on the latter.
 # $HOST_SHELL is a root shell there that reads commands, $MACHINE_SSH runs one, $MACHINE its variables for Ansible.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export VENV=$PWD/.venv CACHE=${CACHE:-$PWD/.cache/qemu} GATEWAY=127.0.0.1
+ARCHITECTURE=${ARCHITECTURE:-amd64}
+export VENV=$PWD/.venv CACHE=${CACHE:-$PWD/.cache/qemu-$ARCHITECTURE} GATEWAY=127.0.0.1
 mkdir -p "$CACHE"
 # shellcheck source=../host/engine.sh
 . tests/host/engine.sh
@@ -13,7 +15,12 @@ mkdir -p "$CACHE"
 export GATEWAY=127.0.0.1
 unset DOCKER_HOST
 [ "$(id -u)" -eq 0 ] || { echo "test-long needs root, to make a disk image from packages" >&2; exit 1; }
-install_packages qemu-system-x86 mmdebstrap e2fsprogs openssh-client openssl
+case $ARCHITECTURE in
+  amd64) emulator=(qemu-system-x86_64 -M q35 -cpu max) package=qemu-system-x86 console=ttyS0 ;;
+  arm64) emulator=(qemu-system-aarch64 -M virt -cpu cortex-a72) package=qemu-system-arm console=ttyAMA0 ;;
+  *) echo "ARCHITECTURE is '$ARCHITECTURE', expected amd64 or arm64" >&2 && exit 2 ;;
+esac
+install_packages $package mmdebstrap e2fsprogs openssh-client openssl
 
 stop() {
   local code=$?
@@ -25,11 +32,21 @@ stop() {
 }
 trap stop EXIT
 
+# To install a system of another processor, its programs must run here.
+run_foreign_programs() {
+  [ "$ARCHITECTURE" != "$(dpkg --print-architecture)" ] || return 0
+  install_packages qemu-user-static binfmt-support
+  [ -e /proc/sys/fs/binfmt_misc/status ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+  update-binfmts --enable
+}
+
 build_disk() {
   local root=$CACHE/root
+  run_foreign_programs
   rm -rf "$root" "$CACHE"/id*
   ssh-keygen -q -t ed25519 -N '' -f "$CACHE/id"
-  make_system "$root" linux-image-amd64,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv
+  make_system "$root" "linux-image-$ARCHITECTURE,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv" \
+    --architectures="$ARCHITECTURE"
   mkdir -p "$root/root/.ssh"
   cp "$CACHE/id.pub" "$root/root/.ssh/authorized_keys"
   chmod -R go= "$root/root/.ssh"
@@ -54,9 +71,10 @@ build_disk() {
 start_machine() {
   local accelerator=tcg,thread=multi
   # A processor that does not show the extension has a /dev/kvm in which this kernel may not start.
-  grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && [ -w /dev/kvm ] && accelerator=kvm
-  qemu-system-x86_64 -M q35 -accel $accelerator -cpu max -smp 2 -m 3072 -nographic \
-    -kernel "$CACHE/vmlinuz" -initrd "$CACHE/initrd" -append 'root=LABEL=root rw console=ttyS0 net.ifnames=0' \
+  [ "$ARCHITECTURE" = "$(dpkg --print-architecture)" ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo &&
+    [ -w /dev/kvm ] && accelerator=kvm
+  "${emulator[@]}" -accel $accelerator -smp 2 -m 3072 -nographic \
+    -kernel "$CACHE/vmlinuz" -initrd "$CACHE/initrd" -append "root=LABEL=root rw console=$console net.ifnames=0" \
     -drive file="$CACHE/disk.img",format=raw,if=virtio,cache=unsafe,snapshot=on \
     -netdev user,id=n0,hostfwd=tcp:127.0.0.1:2222-:22 -device virtio-net-pci,netdev=n0 </dev/null >"$CACHE/console.log" 2>&1 &
   VM=$!
@@ -91,7 +109,7 @@ base_ca_certificates: [$FILES/ca.crt]
 runner_url: https://github.test:8443
 runner_group: builders
 runner_mirror: https://github.test:8443/_files
-runner_sha256: {x64: $RUNNER_SHA256}
+runner_sha256: {x64: $RUNNER_SHA256, arm64: $RUNNER_SHA256}
 runner_name_prefix: thebes-host-
 runner_memory_max: 1G
 runner_cpu_quota: 100%
