@@ -10,8 +10,9 @@ UBUNTU_MIRROR=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu}
 BRIDGE=${BRIDGE:-thebes0}
 export GATEWAY=${GATEWAY:-10.213.0.1}
 export DOCKER_HOST=unix://$CACHE/docker.sock
-# How the machine is reached; made with it (create.yml).
-export SSH_CONFIG=$CACHE/ssh_config SSH_CONTROL=/run/$BRIDGE.ssh
+# How the machine is reached; made with it (create.yml). The connections that are kept are named after the host, which
+# has the same name in every run: so each run has a folder of its own for them.
+export SSH_CONFIG=$CACHE/ssh_config ANSIBLE_SSH_CONTROL_PATH_DIR=/run/$BRIDGE
 
 install_packages() {
   local missing=()
@@ -26,7 +27,7 @@ install_packages() {
 
 start_engine() {
   [ "$(id -u)" -eq 0 ] || { echo "a Docker engine is started by root only" >&2; exit 1; }
-  mkdir -p "$CACHE"
+  mkdir -p "$CACHE" "$ANSIBLE_SSH_CONTROL_PATH_DIR"
   install_packages docker.io iptables mmdebstrap iproute2 openssh-client openssl
   exec 9>"/run/lock/$BRIDGE.lock"
   flock --nonblock 9 || { echo "another run uses the bridge $BRIDGE: wait for it, or set BRIDGE and GATEWAY" >&2; exit 1; }
@@ -55,9 +56,12 @@ start_engine() {
 
 # Leaves nothing behind: no machine, no processes, no bridge, no firewall rules of it.
 stop_engine() {
-  local code=$? table rule
+  local code=$? table rule control
   set +e # what was killed ends with a status of its own
-  [ ! -S "$SSH_CONTROL" ] || ssh -F "$SSH_CONFIG" -O exit thebes-host
+  for control in "$ANSIBLE_SSH_CONTROL_PATH_DIR"/*; do
+    [ ! -S "$control" ] || ssh -o ControlPath="$control" -O exit thebes-host 2>/dev/null
+  done
+  rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"
   /usr/bin/docker rm --force --volumes thebes-host >/dev/null 2>&1
   for process in "${FAKE:-}" "${REGISTRY:-}" "$ENGINE"; do
     [ -n "$process" ] && kill "$process" && wait "$process"

@@ -35,7 +35,7 @@ trap stop EXIT
 # To install a system of another processor, its programs must run here.
 run_foreign_programs() {
   [ "$ARCHITECTURE" != "$(dpkg --print-architecture)" ] || return 0
-  install_packages qemu-user-static binfmt-support
+  install_packages qemu-user-static binfmt-support arch-test
   [ -e /proc/sys/fs/binfmt_misc/status ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
   update-binfmts --enable
 }
