@@ -107,7 +107,7 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
 ) -> None:
     """What provision-runners.yml does by default, and the other playbooks too, while a job runs."""
     job = jobs.submit(BUILD, SHRINK, "until test -e /tmp/enough; do sleep 0.1; done")
-    at_work = instance_of(jobs.started(job, "Run size")["runner"])
+    at_work = jobs.started(job, "Run size")["runner"]
     before, names = host.run(STATE), registered(host)
     workflow = Workflow(tmp_path, host)
     ran = workflow.dispatch()
@@ -121,7 +121,7 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
     jobs.started(job, "Run until")
     assert differing(before, host.run(STATE)) == []
     assert host.code("ls /var/lib/thebes-runner/*/drain") != 0
-    assert registered(host) == names
+    assert registered(host) == names == {at_work, *github.ready("a"), *github.ready("b")}
 
     file = "/etc/thebes-runner/maintenance.json"
     kept = host.run(f"sha256sum {file} && rm {file}")
@@ -131,7 +131,7 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
     assert host.run(f"sha256sum {file}") == kept
     ran = workflow.dispatch(limit="nobody")
     assert (ran.code, "leaves us with no hosts to target" in ran.log) == (1, True), ran.log[-6000:]
-    host.run(f"touch /srv/thebes-runner/thebes-{at_work}/tmp/enough")
+    host.run(f"touch /srv/thebes-runner/thebes-{instance_of(at_work)}/tmp/enough")
     state = jobs.done(job)
     assert state["conclusion"] == "success", state["log"]
 
