@@ -200,6 +200,7 @@ SYSTEMCTL = """case "$*" in
   *stop* | *start*) echo "$*" >>"$NOTES" ;;
 esac
 """
+DOCKER = yaml.safe_load((ROOT / "roles/docker/vars/main.yml").read_text())
 
 
 def with_systemctl(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -215,7 +216,7 @@ def test_from_rootful_to_rootless_the_root_daemon_is_stopped_before_it_is_masked
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = with_systemctl(tmp_path, monkeypatch)
-    done = play(tmp_path, *below(tmp_path, "roles/docker/tasks/stop.yml"))
+    done = play(tmp_path, *below(tmp_path, "roles/base/tasks/stop.yml"), base_units=DOCKER["docker_units"])
     assert done.returncode == 0, done.stdout
     assert notes.read_text() == "stop docker.socket\nstop docker.service\n"
     names = [task["name"] for task in yaml.safe_load((ROOT / "roles/docker/tasks/install.yml").read_text())]
@@ -241,12 +242,12 @@ def test_a_docker_that_was_there_before_the_kit_runs_again_with_its_own_settings
         *below(tmp_path, "roles/docker/tasks/unmask.yml"),
         *below(tmp_path, "roles/docker/tasks/remove.yml")[2:],
     ]
-    done = play(tmp_path, *removal)
+    done = play(tmp_path, *removal, **DOCKER)
     assert done.returncode == 0, done.stdout
     assert not drop_in.parent.exists()
     assert notes.read_text() == expected
     notes.write_text("")
-    again = play(tmp_path, *removal)
+    again = play(tmp_path, *removal, **DOCKER)
     assert "changed=0" in again.stdout, again.stdout
     assert notes.read_text() == ""
 

@@ -95,9 +95,9 @@ FROM thebes-small
 COPY --from=big /bin/busybox /copy
 E
 """
-SHRINK = """size() { docker system df --format '{{.Type}} {{.Size}}' | grep ^Build; }
-size | grep MB
-while size | grep -q MB; do sleep 1; done
+SHRINK = """unused() { docker system df --format '{{.Type}} {{.Reclaimable}}' | grep ^Build; }
+unused | grep MB
+while unused | grep -q MB; do sleep 1; done
 """
 
 
@@ -107,7 +107,7 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
 ) -> None:
     """What provision-runners.yml does by default, and the other playbooks too, while a job runs."""
     job = jobs.submit(BUILD, SHRINK, "until test -e /tmp/enough; do sleep 0.1; done")
-    at_work = jobs.started(job, "Run size")["runner"]
+    at_work = jobs.started(job, "Run unused")["runner"]
     before, names = host.run(STATE), registered(host)
     workflow = Workflow(tmp_path, host)
     ran = workflow.dispatch()
