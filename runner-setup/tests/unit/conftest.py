@@ -95,7 +95,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
     def make(*instances: Instance, **changes: Any) -> Runner:
         values: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(Runner)}
         values |= {"instances": instances, "docker_mode": "none", "ephemeral": True}
-        values |= {"labels": (), "blocked_addresses": ()}
+        values |= {"labels": (), "blocked_addresses": (), "name_prefix": "h-"}
         return Runner(**{**values, **changes})
 
     return make

@@ -247,6 +247,9 @@ def test_what_a_controller_did_not_print_is_refused_and_put_away(
     assert not instance.prepared_file.exists()
 
 
+DEAD = ["h-a-00000000", "h-a-11111111", "h-a-22222222", "h-a-b-33333333", "h-b-44444444"]
+
+
 def test_removal_deletes_the_registration(
     remove: Callable[..., int], fake: FakeGitHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +257,23 @@ def test_removal_deletes_the_registration(
     assert remove(runner.id) == 0
     assert fake.runners == {}
     assert capsys.readouterr().out == ""
+
+
+def test_removal_deletes_what_lost_jobs_left(remove: Callable[..., int], fake: FakeGitHub) -> None:
+    """A registration that GitHub kept, as it took its job for running; neither other runners' nor one that is there."""
+    names = {name: fake.add("orgs/acme", name, [], 1, True) for name in DEAD}
+    names["h-a-22222222"].last_seen = time.time()
+    assert remove(names["h-a-00000000"].id) == 0
+    assert sorted(runner.name for runner in fake.runners.values()) == DEAD[2:]
+
+
+def test_removal_ends_though_dead_registrations_can_not_be_listed(
+    remove: Callable[..., int], fake: FakeGitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    fake.faults = [Fault(r"/actions/runners$", status=500)]
+    assert remove(runner.id) == 0
+    assert "can't look for dead registrations: GET" in caplog.text
 
 
 def test_removal_names_the_registration_that_is_left_and_can_be_repeated(

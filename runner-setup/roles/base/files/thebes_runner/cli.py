@@ -56,6 +56,11 @@ def remove_command(arguments: argparse.Namespace) -> int:
         sys.stdout.writelines(json.dumps(value) + "\n" for value in known)
     elif left is not None:
         raise RunnerKitError(f"{left}; run this again, or {supervise.BY_HAND}")
+    else:
+        try:
+            maintain.reap_for_good(runner, instance)
+        except (RunnerKitError, OSError) as error:  # credentials that are no more were told of above
+            system.LOG.warning("%s: can't look for dead registrations: %s", instance.name, error)
     return 0
 
 

@@ -54,8 +54,12 @@ def to_reap(name: str, runner: Runner, prefix: str) -> bool:
     """
     if prefix != runner.name_prefix:
         return name.startswith(prefix)
-    own = "|".join(re.escape(instance.name) for instance in runner.instances)
-    return re.fullmatch(rf"{re.escape(prefix)}({own})(-[0-9a-f]{{8}})?", name) is not None
+    return any(given_by(instance, name, prefix) for instance in runner.instances)
+
+
+def given_by(instance: Instance, name: str, prefix: str) -> bool:
+    """Whether this runner was registered under that name, now or before."""
+    return re.fullmatch(rf"{re.escape(prefix + instance.name)}(-[0-9a-f]{{8}})?", name) is not None
 
 
 def own_ids(runner: Runner) -> set[int]:
@@ -75,6 +79,16 @@ def reap(runner: Runner, limits: Maintenance, client: github.Client) -> int:
             LOG.info("deleted the dead registration %s", registration.name)
     system.write_atomic(memory, json.dumps(waiting))
     return len(doomed)
+
+
+def reap_for_good(runner: Runner, instance: Instance) -> None:
+    """At removal: what is offline of this runner, once its own is deleted. GitHub keeps one whose job was lost for a
+    while, and upkeep waits longer than the machine is there."""
+    client = github.Client(runner.github)
+    for registration in client.registrations(runner.name_prefix):
+        gone = registration.status == "offline" and not registration.busy
+        if gone and given_by(instance, registration.name, runner.name_prefix) and client.delete(registration.id):
+            LOG.info("deleted the dead registration %s", registration.name)
 
 
 def release(version: str) -> tuple[int, ...]:
