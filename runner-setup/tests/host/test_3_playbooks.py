@@ -114,12 +114,13 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
     assert ran.code == 0, ran.log[-6000:]
     assert "Runners: dry run" in ran.summary
     assert re.search(rf"{host.name} .* changed=0 .* failed=0 ", ran.summary), ran.summary
+    assert differing(before, host.run(STATE)) == []
     for name in ("drain.yml", "remove.yml"):
         done = play(name, "--check", "--diff")
         assert "failed=0" in done.stdout, name
         assert "changed=0" not in done.stdout, name
+        assert differing(before, host.run(STATE)) == [], name
     jobs.started(job, "Run until")
-    assert differing(before, host.run(STATE)) == []
     assert host.code("ls /var/lib/thebes-runner/*/drain") != 0
     assert registered(host) == names == {at_work, *github.ready("a"), *github.ready("b")}
 
