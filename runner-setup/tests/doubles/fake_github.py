@@ -136,6 +136,7 @@ class FakeGitHub:
     def app(self, method: str, path: str, query: dict[str, str]) -> Any:
         if method == "GET" and path == "/app/installations":
             every = [{"id": 70 + i, "account": {"login": f"other{i}"}} for i in range(120)]
+            every.append({"id": 6, "account": {"slug": "acme"}})  # an enterprise
             every.append({"id": 7, "account": {"login": "acme"}})
             return 200, page_of(every, query)
         found = re.fullmatch(r"/app/installations/(\d+)/access_tokens", path)
@@ -312,9 +313,10 @@ class FakeGitHub:
             self.busy(runner)
         return 200, {k: v for k, v in dataclasses.asdict(self.jobs[what]).items() if k != "body"}
 
-    def set_faults(self, faults: list[dict[str, Any]]) -> Any:
-        self.faults = [Fault(**fault) for fault in faults]
-        return 200, {}
+    def set_or_show_faults(self, faults: list[dict[str, Any]] | None) -> Any:
+        if faults is not None:
+            self.faults = [Fault(**fault) for fault in faults]
+        return 200, [dataclasses.asdict(fault) for fault in self.faults]
 
     def set_values(self, values: dict[str, object]) -> Any:
         for key, value in values.items():
@@ -344,7 +346,7 @@ class FakeGitHub:
 
 CONTROLS: dict[str, Callable[[FakeGitHub, Any], Any]] = {
     "jobs": FakeGitHub.submit_or_show_job,
-    "faults": FakeGitHub.set_faults,
+    "faults": FakeGitHub.set_or_show_faults,
     "set": FakeGitHub.set_values,
     "expire-tokens": FakeGitHub.expire_tokens,
     "dead-runners": FakeGitHub.add_dead_runners,

@@ -19,6 +19,7 @@ from conftest import ROOT, GitHub, Host, Jobs, copy_repository, settings_of, wai
 FILLED_IN = {
     "ORGANIZATION": "acme",
     "APP_ID": "12345",
+    "PLACE": "aws",
     "RELEASE_TAG": "v1",
     "OWNER": "acme",
     "REGION": "eu-central-1",

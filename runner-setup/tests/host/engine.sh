@@ -139,7 +139,7 @@ mirror_of() {
 
 # A host as a cloud provider would hand it out: systemd, SSH, Python, certificates, apt sources.
 build_image() {
-  local packages=apt,ca-certificates,systemd,systemd-sysv,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,cron
+  local packages=apt,ca-certificates,systemd,systemd-sysv,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,cron,at
   # One that is kept from an older version of this file has other packages.
   IMAGE=thebes-host:$SUITE-$(sha256sum <<<"$packages" | head -c 8)
   export IMAGE

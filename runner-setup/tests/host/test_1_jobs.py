@@ -275,6 +275,7 @@ ATTEMPTS = (
     "echo x > /usr/local/bin/x",
     "mount -t tmpfs x /mnt",
     "echo '* * * * * true' | crontab -",
+    "echo true | at now + 1 hour",
 )
 BY_ROOT = 10
 
@@ -289,7 +290,7 @@ def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
     attempts = [
         attempt.format(own=own, other=other, other_uid=host.uid(other), supervisor=supervisor) for attempt in ATTEMPTS
     ]
-    for attempt in attempts[:BY_ROOT]:
+    for attempt in (*attempts[:BY_ROOT], "type sudo su docker crontab at"):
         assert host.code(attempt) == 0, attempt
     service = "systemd-run --user --quiet --pipe --wait --collect"
     job = jobs.run(
@@ -307,6 +308,17 @@ def test_other_secrets_are_out_of_reach(jobs: Jobs, host: Host) -> None:
     assert "docker" not in job["log"].splitlines()[-2].split()
     for attempt in attempts[:BY_ROOT]:
         assert host.code(attempt) == 0, f"{attempt}: gone while the job tried it"
+
+
+def test_what_a_job_can_do(jobs: Jobs) -> None:
+    """As docs/runner-security.md admits."""
+    job = jobs.run(
+        "grep clientId ~/../runner/.credentials",
+        "getent passwd thebes-a thebes-b; dpkg-query --show nftables",
+        "curl --silent --fail http://127.0.0.1:9100/metrics | grep -q node_load1",
+        "unshare --user --map-root-user id -u | grep -x 0",
+    )
+    assert job["conclusion"] == "success", job["log"]
 
 
 def test_processes_of_others_are_invisible(jobs: Jobs) -> None:

@@ -65,12 +65,6 @@ def test_preflight_refuses_what_the_machine_is_not_fit_for(host: Host, github: G
     assert not re.search(r"changed=[1-9]", done.stdout)
 
 
-def test_a_refused_machine_is_left_as_it_is(host: Host) -> None:
-    done = play("site.yml", "-e", "preflight_disk_min_mib=999999999", check=False)
-    assert done.returncode != 0
-    assert "changed=0" in done.stdout
-
-
 def registered(host: Host) -> set[str]:
     """The names under which the machine's runners are registered now."""
     states = host.run("jq --raw-output .runner_name /var/lib/thebes-runner/*/state.json")
@@ -252,7 +246,7 @@ def test_controller_keeps_the_credentials_of_an_enterprise(
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    """An HTTP proxy for https (CONNECT) that remembers who asked for what."""
+    """An HTTP proxy that remembers what it was asked for; it passes on what is encrypted (CONNECT)."""
 
     asked: ClassVar[list[str]] = []
 
@@ -269,6 +263,11 @@ class Proxy(http.server.BaseHTTPRequestHandler):
                     if not (data := end.recv(65536)):
                         return
                     ends[end].sendall(data)
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """The list is the log."""
@@ -305,6 +304,8 @@ LEFT_BEHIND = (
     "touch left; docker run --rm --volume $PWD:/w thebes-small sh -c 'mkdir -p /w/by-root/d; touch /w/by-root/d/f'",
     "docker run --detach --volume kept:/kept thebes-small sleep 4327; docker network create net",
 )
+# A persistent runner keeps this.
+LEFT_AT_HOME = "touch ~/left; env --unset=RUNNER_TRACKING_ID setsid sleep 4331 >/dev/null 2>&1 &"
 NOTHING_LEFT = (
     "test ! -e left; test ! -e by-root",
     'test -z "$(docker ps -aq)$(docker volume ls -q)$(docker images -q)$(docker network ls -q --filter name=net)"',
@@ -327,14 +328,14 @@ def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
     assert host.succeeds(OTHER_TRUSTED)
     jobs = Jobs(github, host)
     name = wait_ready(github, "a")
-    first = jobs.run("docker info 2>&1 | grep -w rootless", *LEFT_BEHIND)
+    first = jobs.run("docker info 2>&1 | grep -w rootless", *LEFT_BEHIND, LEFT_AT_HOME)
     assert first["conclusion"] == "success", first["log"]
-    second = jobs.run(*NOTHING_LEFT)
+    second = jobs.run(*NOTHING_LEFT, "test -e ~/left; pgrep --full 'sleep 433[1]'")
     assert second["conclusion"] == "success", second["log"]
     assert first["runner"] == second["runner"] == name
 
     settings |= {"docker_mode": "rootful", "runner_scope": "organization", "runner_target": "acme"}
-    settings["base_ca_certificates"] = trusted
+    settings |= {"base_ca_certificates": trusted, "base_http_proxy": proxy, "base_no_proxy": "localhost,direct.test"}
     play("site.yml", "-e", json.dumps(settings))
     assert not host.succeeds(OTHER_TRUSTED)
     assert host.succeeds(OTHER_TRUSTED.replace("Other", "Thebes test CA"))
@@ -343,9 +344,13 @@ def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
     assert registrations == [("orgs/acme", BUILDERS)]
     assert "github.test:8443" in Proxy.asked  # the supervisor's calls
     Proxy.asked.clear()
-    through = jobs.run("docker pull thebes-small; curl --silent --fail https://github.test:8443/api/v3/meta")
+    through = jobs.run(
+        "docker pull thebes-small; curl --silent --fail https://github.test:8443/api/v3/meta http://plain.test",
+        "curl http://direct.test 2>&1 | grep 'Could not resolve host: direct.test'",
+    )
     assert through["conclusion"] == "success", through["log"]
-    assert {"github.test:8443", f"{os.environ['GATEWAY']}:5000"} <= set(Proxy.asked)  # the job's, Docker's
+    asked = {"github.test:8443", "http://plain.test/", f"{os.environ['GATEWAY']}:5000"}  # the job's, Docker's
+    assert asked <= set(Proxy.asked)
     reach = "docker run --rm thebes-small nc -w 5 {} 80 </dev/null"
     with host.served_beyond("169.254.169.254", "198.51.100.7"):
         first = jobs.run(
@@ -353,7 +358,9 @@ def test_persistent_runner_of_a_repository_with_a_token_behind_a_proxy(
             *LEFT_BEHIND,
             f"! {reach.format('169.254.169.254')}",
             reach.format("198.51.100.7"),
+            "docker run --rm --volume /root:/root thebes-small touch /root/by-a-job",  # it is root
         )
+    host.run("rm /root/by-a-job")
     assert first["conclusion"] == "success", first["log"]
     second = jobs.run(*NOTHING_LEFT)
     assert second["conclusion"] == "success", second["log"]
@@ -424,8 +431,28 @@ def test_remove_leaves_nothing(host: Host, github: GitHub) -> None:
     assert "failed=0" in again.stdout
 
 
+def test_one_refused_machine_stops_all_before_anything_is_changed(host: Host, tmp_path: Path) -> None:
+    """On a machine that is bare again, under two names."""
+    settings = {**settings_of(host), "ansible_host": host.name}
+    small = {"preflight_disk_min_mib": 999999999}
+    hosts = {
+        name: {**settings, "runner_name_prefix": f"{name}-", **more}
+        for name, more in {"fit": {}, "small": small}.items()
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    look = "/root/inventory.sh | grep -vE '^[0-9]+ '"  # without processes
+    before = host.run(look)
+    done = play("site.yml", inventory=str(tmp_path / "hosts.json"), check=False)
+    assert done.returncode != 0
+    assert re.findall(r"^(\w+) .* changed=0 .* failed=(\d)", done.stdout, re.MULTILINE) == [
+        ("fit", "0"),
+        ("small", "1"),
+    ]
+    assert differing(before, host.run(look)) == []
+
+
 def test_a_docker_of_others_is_left_alone(host: Host) -> None:
-    """The last one, on a machine that is bare again: somebody installs Docker, and then tries to provision it."""
+    """The last one, on a machine that is still bare: somebody installs Docker, and then tries to provision it."""
     host.run("DEBIAN_FRONTEND=noninteractive apt-get install --yes docker.io")
     host.run("systemctl start docker; docker volume create theirs")
     started = host.run("systemctl show docker -p ActiveEnterTimestampMonotonic")

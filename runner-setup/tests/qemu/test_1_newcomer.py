@@ -18,8 +18,7 @@ PING = "ansible all -m ping"
 # What the README asks to be edited.
 EDITS = (
     ("192.0.2.10", "127.0.0.1"),
-    ("runner_scope: repository", "runner_scope: organization"),
-    ("OWNER/NAME", "acme"),
+    ("ORGANIZATION", "acme"),
     ('"123456"', '"12345"'),
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import json
 import signal
 import time
@@ -85,6 +87,29 @@ def test_a_registration_whose_answer_was_lost_is_found_by_its_name(
     assert len(fake.runners) == 1
     make().prepare()
     assert fake.runners == {}
+
+
+PUBLIC = {"organization": {"group_public": True}, "repository": {"private": False}}
+
+
+@pytest.mark.parametrize("ephemeral", [True, False], ids=["ephemeral", "persistent"])
+@pytest.mark.parametrize(("scope", "target"), [("organization", "acme"), ("repository", "acme/product")])
+def test_nothing_is_registered_where_the_public_can_run_code(
+    make: Callable[..., Supervisor], fake: FakeGitHub, github_settings: GitHubs, app_key: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scope: str, target: str, ephemeral: bool,
+) -> None:  # fmt: skip
+    """Unless told otherwise; a controller neither."""
+    fake.control("/_control/set", PUBLIC[scope])
+    for allowed in (False, True):
+        hub = github_settings(scope=scope, target=target, allow_public=allowed)
+        given = json.dumps({"github": dataclasses.asdict(hub), "secret": app_key.read_text()})
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        monkeypatch.setattr("sys.argv", ["thebes-runner", "mint", "a", "--prefix=h-", "--labels=local"])
+        with contextlib.nullcontext() if allowed else pytest.raises(HostError, match=r"set runner_allow_public"):
+            make(github=hub, ephemeral=ephemeral).register()
+        assert (cli.main() == 0) is allowed
+        assert bool(fake.runners) is allowed
+        assert ("is public; see runner_allow_public" in capsys.readouterr().err) is not allowed
 
 
 @pytest.fixture

@@ -195,7 +195,8 @@ class Client:
             query = f"/app/installations?per_page={PER_PAGE}&page={page}"
             answer = self._send("GET", query, None, f"Bearer {jwt}")
             for installation in answer:
-                if installation["account"]["login"].lower() == owner:
+                # An enterprise's account has a slug instead.
+                if str(installation["account"].get("login", "")).lower() == owner:
                     return str(installation["id"])
             if len(answer) < PER_PAGE:
                 break
