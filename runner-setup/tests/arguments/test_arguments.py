@@ -116,6 +116,8 @@ MACHINES: list[tuple[str, dict[str, Any], str, str]] = [
      "runs Debian 11.9; supported are"),
     ("interim", {**NOBLE, "distribution_version": "24.10"}, "bare", "runs Ubuntu 24.10; supported are"),
     ("power", {"architecture": "ppc64le"}, "bare", "is ppc64le; supported are x86_64 and aarch64"),
+    ("moved", {"instances": ["moved"]}, "bare",
+     "moved has its runners in /data/ci, runner_root is /srv/not/there/yet: run remove.yml with the runner_root of"),
     ("runit", {"service_mgr": "runit"}, "bare", "is run by runit; systemd is needed"),
 ]  # fmt: skip
 MACHINES_PLAY = """
@@ -195,8 +197,14 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Told:
     sysctl = folder / "bin" / "sysctl"  # Ubuntu's answer, whatever this machine's kernel is
     sysctl.write_text("#!/bin/sh\necho 1\n")
     sysctl.chmod(0o755)
+    getent = folder / "bin" / "getent"
+    getent.write_text(
+        '#!/bin/sh\necho "$*" | grep -q moved && echo thebes-moved:x:999:999::/data/ci/thebes-moved/home:/ || exit 2\n'
+    )
+    getent.chmod(0o755)
     hosts = {
         name: {**GOOD, "says": {**MACHINE, **says}, "profiles": str(folder / profiles),
+               "runner_instances": says.get("instances", ["a"]),
                "docker_container_limits": says.get("limits", False), "docker_mode": says.get("docker", "rootless"),
                "preflight_disk_min_mib": 1,
                "runner_root": "/srv/not/there/yet"}

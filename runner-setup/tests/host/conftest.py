@@ -280,9 +280,9 @@ def play(name: str, *arguments: str, check: bool = True, inventory: str = "") ->
     return subprocess.CompletedProcess(run.args, run.returncode, told)
 
 
-def interrupt(name: str, task: str) -> None:
+def interrupt(name: str, task: str, *arguments: str) -> None:
     """Run a playbook, and kill it when it comes to a task whose name begins so."""
-    with start(name) as run:
+    with start(name, *arguments) as run:
         assert run.stdout
         reached = any(line.startswith(f"TASK [{task}") for line in run.stdout)
         run.kill()

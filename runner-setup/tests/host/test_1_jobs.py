@@ -96,6 +96,11 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
         "printf '[Service]\\nExecStart=/bin/sleep 4322\\n' > ~/.config/systemd/user/evil.service",
         "ln -s ../evil.service ~/.config/systemd/user/default.target.wants/evil.service",
         "systemd-run --user --unit=stray sleep 4323",
+        # Units there would be started with the next job's user manager.
+        "mkdir -p $XDG_RUNTIME_DIR/systemd/user/default.target.wants",
+        "sed s/4322/4329/ ~/.config/systemd/user/evil.service > $XDG_RUNTIME_DIR/systemd/user/evil2.service",
+        "ln -s ../evil2.service $XDG_RUNTIME_DIR/systemd/user/default.target.wants/evil2.service",
+        "keyctl add user left secret @u",
         "touch /dev/shm/left /tmp/left /var/tmp/left",
         "mkdir -p $THEBES_RUNNER_DIR/_work/x/$(printf 'd/%.0s' $(seq 900))",
         "chmod 000 $THEBES_RUNNER_DIR/_work/x",
@@ -114,7 +119,8 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
     found = host.run(f"find {folders} /dev/shm -mindepth 1 2>/dev/null", check=False).splitlines()
     # The new Docker daemon has made its own.
     assert [f for f in found if "rootlesskit" not in f and "/home/.config" not in f] == []
-    assert host.code(f"test -e {base}/home/.config/systemd") == 1
+    assert host.code(f"test -e {base}/home/.config/systemd -o -e /run/user/{host.uid(instance)}/systemd/user") == 1
+    assert host.code(f"runuser -u thebes-{instance} -- keyctl search @u user left") != 0
 
 
 def test_the_runners_own_programs_cannot_be_replaced(jobs: Jobs, host: Host) -> None:
@@ -262,6 +268,7 @@ ATTEMPTS = (
     "ls /var/log/thebes-runner/{own}",
     "cat /proc/{supervisor}/environ",
     "nft list ruleset",
+    "find /var/log/journal /run/log/journal -name '*.journal' | grep .",
     # Not to be tried by root.
     "DOCKER_HOST=unix:///run/user/{other_uid}/docker.sock docker ps",
     "DOCKER_HOST=unix:///run/docker.sock docker ps",
@@ -277,7 +284,7 @@ ATTEMPTS = (
     "echo '* * * * * true' | crontab -",
     "echo true | at now + 1 hour",
 )
-BY_ROOT = 10
+BY_ROOT = 11
 
 
 @pytest.mark.usefixtures("both")

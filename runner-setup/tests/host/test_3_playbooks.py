@@ -160,6 +160,16 @@ def test_changed_settings_of_docker_reach_idle_runners_and_leave_a_job_alone(
     assert state["log"].count("max-file:3") == 2
 
 
+def test_what_a_run_that_ended_half_way_has_changed_is_taken_up_by_the_next(host: Host) -> None:
+    """Which finds nothing left to change, and yet lets what runs hear of it."""
+    more = ("--tags", "runner", "-e", json.dumps({"runner_blocked_addresses": ["169.254.0.0/16", "203.0.113.0/24"]}))
+    interrupt("site.yml", "runner : Make the folder of ", *more)
+    rules = "nft list table inet thebes_runner"
+    assert "203.0.113.0/24" not in host.run(rules)
+    play("site.yml", *more)
+    assert "203.0.113.0/24" in host.run(rules)
+
+
 def test_drain_finishes_the_job_and_takes_no_more(jobs: Jobs, host: Host, github: GitHub) -> None:
     job = jobs.submit("sleep 5; echo finished in peace")
     jobs.started(job, "Run sleep")

@@ -24,6 +24,13 @@ GitHubs = Callable[..., GitHub]
 Runners = Callable[..., Runner]
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_this_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users of the tests are real ones; what the machine has of them is not to be cleaned."""
+    monkeypatch.setattr(settings, "RUNTIME_DIR", tmp_path / "run-user")
+    monkeypatch.setattr(reset, "KEYS", tmp_path / "none")
+
+
 @pytest.fixture(scope="session")
 def app_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The App's private key; the public half lies beside it as .pub."""
@@ -163,7 +170,7 @@ def make_busy(fake: FakeGitHub) -> int:
 def deregister(github: GitHub, key: Path, runner_id: int, **place: str) -> subprocess.CompletedProcess[str]:
     program = Path(settings.__file__).parents[1] / "thebes-runner"
     return subprocess.run(
-        [program, "deregister", json.dumps({"runner_id": runner_id, "name": "h", **place})],
+        [program, "deregister", "--prefix=h-", json.dumps({"runner_id": runner_id, "name": "h", **place})],
         capture_output=True, text=True, check=False,
         input=json.dumps({"github": dataclasses.asdict(github), "secret": key.read_text()}),
     )  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import socket
@@ -59,6 +60,19 @@ def test_a_controllers_key_or_token_needs_no_file(fake: FakeGitHub, github_setti
     assert sorted(r.name for r in fake.runners.values()) == ["h-app-1", "h-token-1"]
     with pytest.raises(SettingsError, match=r"runner_app_key_file can't sign"):
         github.Client(github_settings(), "hello").token()
+
+
+def test_a_renamed_repository_is_followed_on_its_own_server_only(fake: FakeGitHub, github_settings: Settings) -> None:
+    client = github.Client(github_settings(scope="repository", target="acme/old"))
+    for server in (fake.public_url, "https://evil.test"):
+        there = f"{server}/api/v3/repos/acme/new/actions/runners/registration-token"
+        fake.faults = [Fault("/repos/acme/old/", status=307, headers={"Location": there})]
+        with contextlib.nullcontext() if server == fake.public_url else pytest.raises(GitHubError, match=r"307"):
+            assert client.registration_token()
+        assert fake.faults[0].count == 0
+    assert [asked for asked in fake.requests if "acme/" in asked] == [
+        "POST /repos/acme/new/actions/runners/registration-token"
+    ]
 
 
 def test_enterprise_scope(fake: FakeGitHub, github_settings: Settings) -> None:

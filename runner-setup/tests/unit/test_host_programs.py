@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Command, Runners
 from fake_github import FakeGitHub
-from thebes_runner import firewall, health, reset, settings, supervise, system
+from thebes_runner import firewall, fresh, health, reset, settings, supervise, system
 from thebes_runner.errors import HostError, SettingsError
 from thebes_runner.settings import GitHub
 
@@ -94,6 +95,41 @@ def test_the_firewall_covers_users_containers_and_both_families() -> None:
             ["nft", "--check", "--file", "-"], input=script, text=True, capture_output=True, check=False
         )
         assert "syntax error" not in done.stderr
+
+
+def test_a_runner_whose_user_is_not_made_yet_does_not_keep_the_firewall_from_the_others(runner: Runners) -> None:
+    instances = [settings.Instance(name=user, user=user, directory="/x") for user in ("no-such-user", "nobody")]
+    script = firewall.rules(runner(*instances, blocked_addresses=("192.0.2.1",)))
+    assert f"meta skuid {{ {instances[1].uid} }} ip daddr 192.0.2.1/32" in script
+
+
+def test_what_runs_is_refreshed_once_for_each_change(
+    runner: Runners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """And again when it failed: a play that ended half-way must not leave old rules or programs at work."""
+    runner()
+    monkeypatch.setattr(fresh, "ROOT", tmp_path)
+    unit = tmp_path / "etc/systemd/system/thebes-job@a.service.d/thebes.conf"
+    unit.parent.mkdir(parents=True)
+    active = ["thebes-runner@a.service", "thebes-metrics.timer", "thebes-watchdog.service", "thebes-firewall.service"]
+    listed = "".join(f"{name} loaded active running x\\n" for name in active)
+    log = tmp_path / "log"
+    command(
+        "systemctl",
+        f'case "$1" in list-units) printf "{listed}";; *) echo "$@" >>{log}; test ! -e {tmp_path}/broken;; esac',
+    )
+    for text in ("", "new"):
+        unit.write_text(text)
+        (tmp_path / "broken").touch()
+        with pytest.raises(HostError):
+            fresh.refresh(if_changed=True)
+        (tmp_path / "broken").unlink()
+        log.unlink()
+        assert fresh.refresh(if_changed=True)
+        order = [active[3], active[2], active[0], active[1]]
+        assert log.read_text().splitlines() == ["daemon-reload", *(f"reload-or-restart {name}" for name in order)]
+        assert not fresh.refresh(if_changed=True)
+    assert fresh.refresh(if_changed=False)
 
 
 def test_blocked_networks_may_be_given_by_any_of_their_addresses() -> None:

@@ -118,10 +118,40 @@ def test_schedules_go_before_the_processes_and_what_came_in_between_too(
     monkeypatch.setattr(processes, "kill_all", kill_all)
     monkeypatch.setattr(reset, "install", lambda *_: None)
     reset.reset(runner(instance), instance)
-    assert log.read_text().splitlines() == ["thebes-job@a.service x", f"user@{os.getuid()}.service"]
+    assert log.read_text().splitlines() == [
+        "thebes-job@a.service x",
+        f"user@{os.getuid()}.service",
+        f"user-runtime-dir@{os.getuid()}.service",
+    ]
     assert kills == [False, False, False]
     assert [p.name for p in (tmp_path / "base").iterdir()] == ["runner"]
     assert list((tmp_path / "shared").iterdir()) == []
+
+
+def test_what_is_put_beside_the_sockets_goes(
+    instance: Instance, runner: Runners, monkeypatch: pytest.MonkeyPatch, calls: Callable[[], list[str]]
+) -> None:
+    """Units there would be started with the next job's user manager."""
+    unit = instance.runtime_dir / "systemd/user/evil.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    monkeypatch.setattr(processes, "kill_all", lambda _: 0)
+    monkeypatch.setattr(reset, "install", lambda *_: None)
+    reset.reset(runner(instance), instance)
+    assert list(instance.runtime_dir.iterdir()) == []
+    stopped = [f"systemctl stop {unit}@{instance.uid}.service" for unit in ("user", "user-runtime-dir")]
+    assert [call for call in calls() if "user" in call] == stopped
+
+
+def test_keys_are_cleared_by_their_user(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path
+) -> None:
+    command("setpriv", f'echo "$@" >>{tmp_path}/cleared')
+    monkeypatch.setattr(reset, "KEYS", tmp_path)
+    reset.clear_keyrings(instance)
+    cleared = (tmp_path / "cleared").read_text().splitlines()
+    assert [line.rpartition("--no-new-privs ")[2] for line in cleared] == ["keyctl clear @u", "keyctl clear @us"]
+    assert all(line.startswith(f"--reuid={instance.uid} --regid=") for line in cleared)
 
 
 def test_processes_that_never_end_to_come_are_told(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +218,7 @@ def test_what_was_kept_and_is_broken_is_not_kept_again(
     with pytest.raises(HostError, match="not ready"):
         reset.start_user_services(values, instance)
     assert not kept.parent.exists()
-    assert calls() == [f"systemctl {verb} user@{instance.uid}.service" for verb in ("start", "stop")]
+    assert calls()[:2] == [f"systemctl {verb} user@{instance.uid}.service" for verb in ("start", "stop")]
 
 
 SEMAPHORES = """

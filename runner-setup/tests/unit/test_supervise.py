@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,20 @@ from typing import Any
 import pytest
 from conftest import Command, GitHubs, deregister, make_busy
 from fake_github import FakeGitHub, Fault
-from thebes_runner import cli, firewall, maintain, settings
+from thebes_runner import cli, docker, firewall, maintain, settings, system
 from thebes_runner.errors import GitHubError, HostError
 from thebes_runner.github import Registration
+from thebes_runner.registered import terms
 from thebes_runner.settings import Instance
-from thebes_runner.supervise import ENDINGS, SILENT_CHECKS, Supervisor
+from thebes_runner.supervise import (
+    ENDINGS,
+    SILENT_CHECKS,
+    Reloaded,
+    Stopped,
+    Supervisor,
+    raise_reloaded,
+    raise_stopped,
+)
 
 
 def test_a_full_disk_does_not_keep_the_cleaning_that_makes_room(
@@ -139,6 +149,67 @@ def test_an_error_of_the_system_is_waited_out(
     assert state["phase"] == "drained"
     assert "No space left" in state["last_error"]
     assert wiped == ["a"]
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("number", "ending"), [(signal.SIGTERM, Stopped), (signal.SIGHUP, Reloaded)])
+def test_a_signal_is_heeded_whatever_it_interrupts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, ending: type[BaseException]
+) -> None:
+    """In a question to Docker, whose every failure is caught; and right after a file's last step."""
+
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(number)
+
+    def replace(before: str, after: Path) -> None:
+        Path(before).rename(after)
+        interrupt()
+
+    signal.signal(signal.SIGTERM, raise_stopped)
+    signal.signal(signal.SIGHUP, raise_reloaded)
+    monkeypatch.setattr(docker.UnixConnection, "connect", interrupt)
+    with pytest.raises(ending):
+        docker.Docker(tmp_path / "socket", []).ready()
+    monkeypatch.setattr(os, "replace", replace)
+    signal.signal(signal.SIGTERM, raise_stopped)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
+    with pytest.raises(ending):
+        system.write_atomic(tmp_path / "file", "text")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.usefixtures("handlers", "calls")
+def test_a_new_program_takes_no_old_proxy(make: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[dict[str, str]] = []
+    supervisor = make()
+    monkeypatch.setenv("https_proxy", "http://old.test:1")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setattr(os, "execve", lambda _program, _arguments, environment: taken.append(environment))
+    monkeypatch.setattr(supervisor, "cycle", lambda: signal.raise_signal(signal.SIGHUP))
+    supervisor.run()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
+    assert taken[0]["LANG"] == "C.UTF-8"
+    assert "https_proxy" not in taken[0]
+
+
+def test_a_lasting_registration_that_does_not_work_is_made_anew(
+    make: Callable[..., Supervisor], fake: FakeGitHub, instance: Instance, monkeypatch: pytest.MonkeyPatch,
+    command: Command,
+) -> None:  # fmt: skip
+    """A job may delete or break what the listener signs in with."""
+    command("systemctl", '[ "$1" != show ] || printf "Result=exit-code\\nExecMainStatus=1\\n"')
+    runner = fake.add("orgs/acme", "h-a", [], 1, False)
+    supervisor = make(ephemeral=False, name_prefix="h-")
+    supervisor.note("idle", runner_id=runner.id, runner_name="h-a", terms=terms(supervisor.settings))
+    (instance.runner_dir / ".runner").touch()
+    for name in ("prepare", "listen"):
+        monkeypatch.setattr(supervisor, name, lambda: None)
+    for there in (True, True, False):
+        with pytest.raises(HostError, match=r"exit 1"):
+            supervisor.cycle()
+        supervisor.failures += 1
+        assert (runner.id in fake.runners, (instance.runner_dir / ".runner").exists()) == (there, there)
 
 
 def test_a_table_that_vanished_is_loaded_again(
@@ -376,6 +447,21 @@ def test_a_controller_deregisters_by_id(fake: FakeGitHub, github_settings: GitHu
         done = deregister(hub, app_key, runner.id)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert fake.runners == {}
+
+
+def test_a_controller_believes_a_host_neither_server_nor_number(
+    fake: FakeGitHub, github_settings: GitHubs, app_key: Path
+) -> None:
+    """Root of one host may be a job's (rootful Docker)."""
+    other = fake.add("orgs/acme", "other-a-1", [], 1, True)
+    elsewhere = deregister(github_settings(url="https://github.test"), app_key, 1, url=fake.public_url)
+    assert elsewhere.returncode == 1
+    assert f"h is at {fake.public_url}: run this with that runner_url" in elsewhere.stderr
+    assert fake.requests == []
+    done = deregister(github_settings(), app_key, other.id)
+    assert done.returncode == 1
+    assert f"runner {other.id} is other-a-1, which does not begin with h-: delete it there" in done.stderr
+    assert list(fake.runners) == [other.id]
 
 
 def test_a_busy_runner_is_not_deregistered(fake: FakeGitHub, github_settings: GitHubs, app_key: Path) -> None:

@@ -249,6 +249,18 @@ def test_of_two_jobs_the_larger_is_ended_and_then_none_for_a_while(
     assert measured == ([] if waits else ["a"])
 
 
+def test_memory_is_that_of_processes_and_of_files_that_nobody_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = two(tmp_path)
+    own = [Process(pid=1, parent=0, uid=a.uid, name="x", started=0.0, rss_mib=7.0)]
+    monkeypatch.setattr(watchdog, "SLICES", tmp_path)
+    assert watchdog.memory_used(a, own) == 7.0
+    (tmp_path / f"user-{a.uid}.slice").mkdir()
+    (tmp_path / f"user-{a.uid}.slice/memory.stat").write_text("anon 1048576\nfile 99999999\nshmem 9437184\n")
+    assert watchdog.memory_used(a, own) == 10.0
+
+
 def room(free_mib: int, files: int, files_free: int) -> os.statvfs_result:
     blocks = free_mib * 256
     return os.statvfs_result((4096, 4096, 10**7, blocks, blocks, files, files_free, files_free, 0, 255))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from thebes_runner import (
     firewall,
+    fresh,
     github,
     health,
     maintain,
@@ -101,14 +102,10 @@ def online_command(arguments: argparse.Namespace) -> int:
     return 0 if all(status.get(name) == "online" for name in names) else 1
 
 
-def refresh_command(_: argparse.Namespace) -> int:
-    """New programs, settings or units: the watchdog restarts (its state is in files), supervisors
-    start anew on SIGHUP. What does not run is not started, and no running job is ended."""
-    system.run("systemctl", "daemon-reload")
-    units = ("thebes-watchdog.service", "thebes-runner@*.service")
-    listed = system.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", *units)
-    for line in listed.splitlines():
-        system.run("systemctl", "reload-or-restart", line.split()[0])
+def refresh_command(arguments: argparse.Namespace) -> int:
+    """New programs, settings or units are taken up; no running job is ended."""
+    if fresh.refresh(arguments.if_changed):
+        sys.stdout.write("taken up\n")
     return 0
 
 
@@ -143,13 +140,22 @@ def mint_command(arguments: argparse.Namespace) -> int:
 def deregister_command(arguments: argparse.Namespace) -> int:
     """On a controller: delete a registration, which may be gone already, where it was made."""
     given = settings.controller(sys.stdin.read())
+    name, url = str(arguments.registration["name"]), arguments.registration.get("url", given.github.url)
+    # It is a host's word, on which no secret goes to another server and no runner of another host is deleted.
+    if url != given.github.url:
+        raise RunnerKitError(f"{name} is at {url}: run this with that runner_url, or {supervise.BY_HAND}")
     place = {key: value for key, value in arguments.registration.items() if key in registered.PLACE}
     if place:
         place["installation_id"] = ""  # the App's is another one there
     client = github.Client(dataclasses.replace(given.github, **place), given.secret)
     client.check_access()  # else a 404 would say nothing about this runner
     runner_id = int(arguments.registration["runner_id"])
-    if not client.delete(runner_id):
+    found = client.find(runner_id)
+    if found and not found.name.startswith(arguments.prefix):
+        raise RunnerKitError(
+            f"runner {runner_id} is {found.name}, which does not begin with {arguments.prefix}: {supervise.BY_HAND}"
+        )
+    if found and not client.delete(runner_id):
         raise RunnerKitError(f"runner {runner_id} stays: GitHub says that a job runs on it")
     return 0
 
@@ -191,7 +197,8 @@ def parser() -> argparse.ArgumentParser:
     verb("health", health_command, "state of all instances as JSON")
     online = verb("online", online_command, "ask GitHub whether it sees this host's runners")
     online.add_argument("names", nargs="*", help="on a controller: these (settings on standard input)")
-    verb("refresh", refresh_command, "let running programs take up what is new")
+    new = verb("refresh", refresh_command, "let running programs take up what is new")
+    new.add_argument("--if-changed", action="store_true", help="only if something is, since the last time")
     verb("metrics", metrics_command, "write the Prometheus text file")
     blocked = verb("firewall", firewall_command, "load the rules that block addresses")
     blocked.add_argument("--remove", action="store_true")
@@ -201,6 +208,7 @@ def parser() -> argparse.ArgumentParser:
     mint.add_argument("--labels", required=True)
     gone = verb("deregister", deregister_command, "delete a registration (settings on standard input)")
     gone.add_argument("registration", type=json.loads, help="a line as `remove` prints it")
+    gone.add_argument("--prefix", required=True, help="how the names of that host's runners begin")
     wants = verb("wants-config", wants_config_command, "whether a controller must mint: yes or no")
     wants.add_argument("instance")
     check = verb("check", check_command, "validate a settings file")

@@ -7,6 +7,7 @@ forwarded by the kernel, hence the second chain.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -59,7 +60,10 @@ def ruleset(uids: Iterable[range], addresses: Sequence[str]) -> str:
 
 
 def rules(runner: Runner) -> str:
-    uids = [r for i in runner.instances for r in processes.owner_ranges(i.uid, i.user)]
+    uids: list[range] = []
+    for instance in runner.instances:
+        with contextlib.suppress(SettingsError):  # one whose user is not made yet runs nothing
+            uids += processes.owner_ranges(instance.uid, instance.user)
     return ruleset(uids, runner.blocked_addresses)
 
 

@@ -216,9 +216,9 @@ class Client:
         self._expires = 0.0
         return self._send(method, path, body, f"Bearer {self.token()}")
 
-    def _send(self, method: str, path: str, body: object, authorization: str) -> Any:
+    def _send(self, method: str, path: str, body: object, authorization: str, moved: str = "") -> Any:
         request = urllib.request.Request(
-            self.root + path,
+            moved or self.root + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={
@@ -234,6 +234,8 @@ class Client:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
+            if not moved and (there := self._moved(error)):
+                return self._send(method, path, body, authorization, there)
             detail = error_detail(error)
             wait = retry_after(error.headers, self.clock())
             raise GitHubError(f"{what} answered {error.code}: {detail}{hint(error.code)}", error.code, wait) from None
@@ -244,6 +246,12 @@ class Client:
             return json.loads(text) if text else None
         except (ValueError, RecursionError):
             raise GitHubError(f"{what} answered something that is not JSON") from None
+
+    def _moved(self, error: urllib.error.HTTPError) -> str:
+        """Where a repository is that was renamed, of the same server; urllib follows for GET only."""
+        there = urllib.parse.urljoin(self.root, error.headers.get("Location", ""))
+        same = urllib.parse.urlsplit(there)[:2] == urllib.parse.urlsplit(self.root)[:2]
+        return there if error.code in (307, 308) and same else ""
 
     # --- runners ----------------------------------------------------------------------------
 

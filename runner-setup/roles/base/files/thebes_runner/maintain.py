@@ -85,7 +85,7 @@ def reap_for_good(runner: Runner, instance: Instance) -> None:
     """At removal: what is offline of this runner, once its own is deleted. GitHub keeps one whose job was lost for a
     while, and upkeep waits longer than the machine is there."""
     client = github.Client(runner.github)
-    for registration in client.registrations(runner.name_prefix):
+    for registration in list(client.registrations(runner.name_prefix)):  # deleting moves what is on later pages
         gone = registration.status == "offline" and not registration.busy
         if gone and given_by(instance, registration.name, runner.name_prefix) and client.delete(registration.id):
             LOG.info("deleted the dead registration %s", registration.name)

@@ -31,6 +31,8 @@ SYSV_KINDS = {
     "sem": ("semid", "--semaphore-id"),
     "msg": ("msqid", "--queue-id"),
 }
+KEYS = Path("/proc/keys")
+KEYRINGS = ("@u", "@us")  # the user's, and that of its sessions
 PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams"})
 # The kernel allows 2 MiB of arguments, and less where the stack is limited.
 ARGUMENT_BYTES = 64 * 1024
@@ -47,7 +49,7 @@ def reset(settings: Runner, instance: Instance) -> None:
     keep_docker = clean_docker(settings, instance)
     forget_schedules(instance)  # first, so that cron starts nothing behind our back
     # Ends the rootless daemon, its containers and whatever the job started as a user service.
-    system.run("systemctl", "stop", instance.user_unit, timeout=120)
+    stop_user_services(instance)
     ranges = processes.owner_ranges(instance.uid, instance.user)
     if killed := processes.kill_all(ranges):
         LOG.info("%s: ended %d processes that the job left behind", instance.name, killed)
@@ -98,6 +100,12 @@ def clear(instance: Instance, ranges: list[range], keep_docker: bool, keep_regis
     raise HostError(f"something starts processes of {instance.user} all the time: see ps -u {instance.user}")
 
 
+def stop_user_services(instance: Instance) -> None:
+    """With the folder where units can be put as well: since 257 systemd deletes it ten seconds later only."""
+    for unit in (instance.user_unit, instance.runtime_unit):
+        system.run("systemctl", "stop", unit, timeout=120)
+
+
 def start_user_services(settings: Runner, instance: Instance) -> None:
     """Start the instance's user manager and, in rootless mode, wait for its Docker daemon."""
     if settings.docker_mode == "rootless":
@@ -112,7 +120,7 @@ def start_user_services(settings: Runner, instance: Instance) -> None:
     except HostError:
         if settings.docker_mode == "rootless" and settings.docker_keep_images:
             # A job may have broken what was kept: the next attempt begins without it.
-            system.run("systemctl", "stop", instance.user_unit, timeout=120)
+            stop_user_services(instance)
             delete([Path(instance.directory, "docker")])
         raise
 
@@ -179,6 +187,8 @@ def forget_schedules(instance: Instance) -> None:
 def sweep(instance: Instance, ranges: list[range]) -> None:
     """Remove the user's files in places that all users of the host share."""
     forget_schedules(instance)
+    delete(entry for entry, _ in entries(instance.runtime_dir))
+    clear_keyrings(instance)
     for directory in map(Path, SHARED_DIRECTORIES):
         delete(e for e, found in entries(directory) if any(found.st_uid in uids for uids in ranges))
     remove_ipc(ranges)
@@ -210,6 +220,16 @@ def remove_ipc(ranges: list[range]) -> None:
     except HostError:
         if all_ipc(ranges):  # else somebody else was faster
             raise
+
+
+def clear_keyrings(instance: Instance) -> None:
+    """The kernel keeps a user's keys when all its processes have ended. Only the user itself may clear them."""
+    if not KEYS.exists():
+        return  # a kernel without keyrings
+    group = os.stat(instance.directory).st_gid
+    user = ("setpriv", f"--reuid={instance.uid}", f"--regid={group}", "--clear-groups", "--no-new-privs")
+    for keyring in KEYRINGS:
+        system.run(*user, "keyctl", "clear", keyring)
 
 
 def make_directory(path: Path, mode: int, uid: int, gid: int) -> None:

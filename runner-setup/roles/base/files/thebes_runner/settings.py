@@ -19,6 +19,7 @@ from thebes_runner.errors import SettingsError
 # The tests point this at a directory of their own.
 CONFIG_DIR = Path(os.environ.get("THEBES_RUNNER_CONFIG", "/etc/thebes-runner"))
 STATE_DIR = Path(os.environ.get("THEBES_RUNNER_STATE", "/var/lib/thebes-runner"))
+RUNTIME_DIR = Path("/run/user")
 RUN_DIR = Path(os.environ.get("THEBES_RUNNER_RUN", "/run/thebes-runner"))
 LOG_DIR = Path(os.environ.get("THEBES_RUNNER_LOG", "/var/log/thebes-runner"))
 
@@ -70,7 +71,11 @@ class Instance:
 
     @property
     def docker_socket(self) -> Path:
-        return Path(f"/run/user/{self.uid}/docker.sock")
+        return self.runtime_dir / "docker.sock"
+
+    @property
+    def runtime_dir(self) -> Path:
+        return RUNTIME_DIR / str(self.uid)
 
     @property
     def supervisor_unit(self) -> str:
@@ -83,6 +88,11 @@ class Instance:
     @property
     def user_unit(self) -> str:
         return f"user@{self.uid}.service"
+
+    @property
+    def runtime_unit(self) -> str:
+        """Makes and deletes `runtime_dir`."""
+        return f"user-runtime-dir@{self.uid}.service"
 
     @property
     def state_dir(self) -> Path:
@@ -184,6 +194,9 @@ class Observability:
     """observability.json."""
 
     textfile: str
+
+
+SHARED = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS")
 
 
 def shared_environment(text: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from types import FrameType
 from thebes_runner import firewall, github, notes, processes, reset, system
 from thebes_runner.errors import GitHubError, HostError, RunnerKitError
 from thebes_runner.registered import Registered, handed_over, refused, terms
-from thebes_runner.settings import Instance, Runner
+from thebes_runner.settings import SHARED, Instance, Runner
 from thebes_runner.system import LOG
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +28,7 @@ POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
 # Checks in a row that find a listener offline before it is ended: it hangs. GitHub itself waits for a day.
 SILENT_CHECKS = 5
+DOUBTFUL_FAILURES = 3
 PATIENT_FAILURES = 10  # half an hour by the default pauses
 BY_HAND = "delete it there under Settings, Actions, Runners"
 # Exit codes of Runner.Listener (its Constants.cs).
@@ -43,11 +44,12 @@ MEANING = {
 }
 
 
-class Stopped(Exception):
+# Not Exceptions: nobody who catches what can go wrong may catch these.
+class Stopped(BaseException):
     """SIGTERM came: the unit is being stopped."""
 
 
-class Reloaded(Exception):
+class Reloaded(BaseException):
     """SIGHUP came: settings or programs are new; a running job is left alone."""
 
 
@@ -135,7 +137,9 @@ class Supervisor:
         except Stopped:
             self.retire("stopped")
         except Reloaded:
-            os.execv(sys.argv[0], sys.argv)
+            # The file that systemd took these from may be another by now; the new program reads it.
+            rest = {name: value for name, value in os.environ.items() if name not in SHARED}
+            os.execve(sys.argv[0], sys.argv, rest)
 
     def cycle(self) -> None:
         self.prepare()
@@ -145,7 +149,18 @@ class Supervisor:
         if not (outcome.ok or had_job or self.stopping):
             if not self.settings.ephemeral:
                 self.check_registration()  # where it is gone GitHub's listener ends at once, for ever
+                self.register_anew()
             raise HostError(str(outcome))
+
+    def register_anew(self) -> None:
+        """After some failures in a row: a job may have broken the files of a lasting registration."""
+        if self.failures + 1 < DOUBTFUL_FAILURES or not self.registered.known:
+            return
+        LOG.warning("%s: the listener does not work with its registration: a new one is made", self.instance.name)
+        try:
+            self.registered.delete()
+        except RunnerKitError as error:
+            LOG.warning("%s: %s", self.instance.name, error)
 
     def adopt(self) -> None:
         """After a crash or reload the listener may still be there. Idle: end it, as its settings and its

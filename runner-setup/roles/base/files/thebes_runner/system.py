@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -64,7 +65,8 @@ def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
             os.fchmod(file.fileno(), mode)
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        with contextlib.suppress(FileNotFoundError):  # a signal may come right after the last step
+            os.unlink(name)
         raise
 
 

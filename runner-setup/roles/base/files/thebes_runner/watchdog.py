@@ -18,6 +18,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from thebes_runner import docker, noted, notes, processes, system
@@ -30,6 +31,7 @@ NOTICE_SECONDS = 0.25  # how soon a new job is noted, whose hook waits for it
 NOTICE_SHARE = 20  # of the time at most, however many processes there are
 COOL_DOWN_SECONDS = 600.0  # for a supervisor that never comes to an end of its cleaning
 INODES_MIN = 20_000
+SLICES = Path("/sys/fs/cgroup/user.slice")
 
 
 class Action(enum.Enum):
@@ -285,8 +287,15 @@ def log_failure(who: str, error: Exception) -> None:
 
 
 def memory_used(instance: Instance, everything: Sequence[Process]) -> float:
+    """MiB of its processes; and, where the kernel counts them, of files in memory that none of them maps."""
     ranges = processes.owner_ranges(instance.uid, instance.user)
-    return sum(p.rss_mib for p in processes.owned_by(ranges, everything))
+    resident = sum(p.rss_mib for p in processes.owned_by(ranges, everything))
+    try:
+        counted = (SLICES / f"user-{instance.uid}.slice" / "memory.stat").read_text(encoding="ascii")
+    except OSError:  # cgroup v1
+        return resident
+    values = dict(line.split(maxsplit=1) for line in counted.splitlines())
+    return max(resident, (int(values["anon"]) + int(values["shmem"])) / 1024 / 1024)
 
 
 def read_job(instance: Instance) -> Job | None:
