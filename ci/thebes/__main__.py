@@ -1,5 +1,32 @@
-"""`python -m thebes`."""
+"""`python -m thebes`, and the command `thebes`: nothing is imported here that `pip install thebes` leaves out."""
 
-from .cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; one line and exit code 2 where its libraries are missing."""
+    try:
+        from .cli import main as command_line  # noqa: PLC0415
+
+        command_line()
+    except ModuleNotFoundError as error:
+        if not _is_ours(error.name or ""):
+            raise
+        sys.stderr.write(
+            f"thebes: {error.name} is not installed in {sys.prefix}: the command line needs thebes[cli], in an "
+            "environment of its own: uv tool install 'thebes[cli]', or pipx\n"
+        )
+        sys.exit(2)
+
+
+def _is_ours(module: str) -> bool:
+    """Whether it is of a library of the extra `cli`; each of these has the name of its one module."""
+    from importlib.metadata import requires  # noqa: PLC0415
+
+    wanted = (line.partition(";") for line in requires("thebes") or ())
+    names = {name.split(">=")[0].strip().lower() for name, _, marker in wanted if "extra == 'cli'" in marker}
+    return module.partition(".")[0] in names
+
+
+if __name__ == "__main__":
+    main()
