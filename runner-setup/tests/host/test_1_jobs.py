@@ -100,7 +100,8 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
         "mkdir -p $XDG_RUNTIME_DIR/systemd/user/default.target.wants",
         "sed s/4322/4329/ ~/.config/systemd/user/evil.service > $XDG_RUNTIME_DIR/systemd/user/evil2.service",
         "ln -s ../evil2.service $XDG_RUNTIME_DIR/systemd/user/default.target.wants/evil2.service",
-        "keyctl add user left secret @u",
+        'keyctl add user left secret @u; keyctl add user left secret "$(keyctl get_persistent @s)"',
+        'keyctl search @u user left; keyctl search "$(keyctl get_persistent @s)" user left',
         "touch /dev/shm/left /tmp/left /var/tmp/left",
         "mkdir -p $THEBES_RUNNER_DIR/_work/x/$(printf 'd/%.0s' $(seq 900))",
         "chmod 000 $THEBES_RUNNER_DIR/_work/x",
@@ -120,7 +121,9 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
     # The new Docker daemon has made its own.
     assert [f for f in found if "rootlesskit" not in f and "/home/.config" not in f] == []
     assert host.code(f"test -e {base}/home/.config/systemd -o -e /run/user/{host.uid(instance)}/systemd/user") == 1
-    assert host.code(f"runuser -u thebes-{instance} -- keyctl search @u user left") != 0
+    for keyring in ("@u", '"$(keyctl get_persistent @s)"'):
+        found = host.call(f"runuser -u thebes-{instance} -- keyctl session - sh -c 'keyctl search {keyring} user left'")
+        assert "Requested key not available" in found.stderr
 
 
 def test_the_runners_own_programs_cannot_be_replaced(jobs: Jobs, host: Host) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Command, Runners
 from fake_github import FakeGitHub
-from thebes_runner import firewall, fresh, health, reset, settings, supervise, system
+from thebes_runner import firewall, fresh, health, processes, reset, settings, supervise, system
 from thebes_runner.errors import HostError, SettingsError
 from thebes_runner.settings import GitHub
 
@@ -111,14 +111,24 @@ def test_what_runs_is_refreshed_once_for_each_change(
     monkeypatch.setattr(fresh, "ROOT", tmp_path)
     unit = tmp_path / "etc/systemd/system/thebes-job@a.service.d/thebes.conf"
     unit.parent.mkdir(parents=True)
-    active = ["thebes-runner@a.service", "thebes-metrics.timer", "thebes-watchdog.service", "thebes-firewall.service"]
-    listed = "".join(f"{name} loaded active running x\\n" for name in active)
     log = tmp_path / "log"
     command(
         "systemctl",
-        f'case "$1" in list-units) printf "{listed}";; *) echo "$@" >>{log}; test ! -e {tmp_path}/broken;; esac',
+        f"""case "$1" in
+      list-units) echo "$5" | sed 's/[*]/a/; s/$/ loaded active running x/' ;;
+      *) echo "$@" >>{log}; test ! -e {tmp_path}/broken ;;
+    esac""",
     )
-    for text in ("", "new"):
+
+    def taken_up() -> list[str]:
+        lines = log.read_text().splitlines()
+        log.unlink()
+        assert lines.pop(0) == "daemon-reload"
+        return [line.removeprefix("reload-or-restart ") for line in lines]
+
+    everything = ["thebes-firewall.service", "thebes-watchdog.service", "thebes-runner@a.service"]
+    everything += ["thebes-maintenance.timer", "thebes-metrics.timer"]
+    for text, expected in (("", everything), ("new", ["thebes-runner@a.service"])):
         unit.write_text(text)
         (tmp_path / "broken").touch()
         with pytest.raises(HostError):
@@ -126,10 +136,13 @@ def test_what_runs_is_refreshed_once_for_each_change(
         (tmp_path / "broken").unlink()
         log.unlink()
         assert fresh.refresh(if_changed=True)
-        order = [active[3], active[2], active[0], active[1]]
-        assert log.read_text().splitlines() == ["daemon-reload", *(f"reload-or-restart {name}" for name in order)]
+        assert taken_up() == expected
         assert not fresh.refresh(if_changed=True)
     assert fresh.refresh(if_changed=False)
+    assert taken_up() == everything
+    monkeypatch.setattr(processes, "boot_id", lambda: "another")
+    assert fresh.refresh(if_changed=True)
+    assert taken_up() == everything
 
 
 def test_blocked_networks_may_be_given_by_any_of_their_addresses() -> None:

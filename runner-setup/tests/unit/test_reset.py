@@ -146,12 +146,32 @@ def test_what_is_put_beside_the_sockets_goes(
 def test_keys_are_cleared_by_their_user(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path
 ) -> None:
-    command("setpriv", f'echo "$@" >>{tmp_path}/cleared')
+    """And the one that outlives its processes by root."""
+    log = tmp_path / "cleared"
+    command("setpriv", f'echo "$1" "$5" "$6" "$7" >>{log}')
+    command(
+        "keyctl",
+        f"""case "$1" in
+      session) shift 2; exec "$@" ;;
+      get_persistent) [ -e {tmp_path}/none ] && echo "4711 $3" ;;
+      clear) echo "root $*" >>{log} ;;
+    esac""",
+    )
     monkeypatch.setattr(reset, "KEYS", tmp_path)
+    own = [f"--reuid={instance.uid} keyctl clear {keyring}" for keyring in ("@u", "@us")]
     reset.clear_keyrings(instance)
-    cleared = (tmp_path / "cleared").read_text().splitlines()
-    assert [line.rpartition("--no-new-privs ")[2] for line in cleared] == ["keyctl clear @u", "keyctl clear @us"]
-    assert all(line.startswith(f"--reuid={instance.uid} --regid=") for line in cleared)
+    assert log.read_text().splitlines() == own
+    (tmp_path / "none").touch()
+    log.unlink()
+    reset.clear_keyrings(instance)
+    assert log.read_text().splitlines() == [f"root clear 4711 {instance.uid}", *own]
+    log.unlink()
+    command("keyctl", "exit 1")  # a container that may not
+    reset.clear_keyrings(instance)
+    assert not log.exists()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HostError, match=r"keyctl .*could not be started"):
+        reset.clear_keyrings(instance)
 
 
 def test_processes_that_never_end_to_come_are_told(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ from thebes_runner import (
 )
 from thebes_runner.errors import RunnerKitError
 
+LEFT = 3
+
 
 def supervise_command(arguments: argparse.Namespace) -> int:
     runner = settings.runner()
@@ -143,7 +145,7 @@ def deregister_command(arguments: argparse.Namespace) -> int:
     name, url = str(arguments.registration["name"]), arguments.registration.get("url", given.github.url)
     # It is a host's word, on which no secret goes to another server and no runner of another host is deleted.
     if url != given.github.url:
-        raise RunnerKitError(f"{name} is at {url}: run this with that runner_url, or {supervise.BY_HAND}")
+        return left(f"{name} is left at {url}: {supervise.BY_HAND}")
     place = {key: value for key, value in arguments.registration.items() if key in registered.PLACE}
     if place:
         place["installation_id"] = ""  # the App's is another one there
@@ -152,12 +154,16 @@ def deregister_command(arguments: argparse.Namespace) -> int:
     runner_id = int(arguments.registration["runner_id"])
     found = client.find(runner_id)
     if found and not found.name.startswith(arguments.prefix):
-        raise RunnerKitError(
-            f"runner {runner_id} is {found.name}, which does not begin with {arguments.prefix}: {supervise.BY_HAND}"
-        )
+        return left(f"{found.name} is left, as it does not begin with {arguments.prefix}: {supervise.BY_HAND}")
     if found and not client.delete(runner_id):
         raise RunnerKitError(f"runner {runner_id} stays: GitHub says that a job runs on it")
     return 0
+
+
+def left(text: str) -> int:
+    """A registration that is not for this controller to delete, which is no reason to stop."""
+    sys.stderr.write(f"thebes-runner deregister: {text}\n")
+    return LEFT
 
 
 def wants_config_command(arguments: argparse.Namespace) -> int:

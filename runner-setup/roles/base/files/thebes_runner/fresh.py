@@ -1,43 +1,50 @@
 """Whether what runs has taken up what is installed.
 
 A play that fails half-way has changed files and told nobody, and the next one finds them unchanged. So it is
-noted what was taken up last: a digest of all programs, settings and units that are read at a start.
+noted what each unit has taken up: a digest of all that it reads at its start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from thebes_runner import settings, system
+from thebes_runner import processes, settings, system
 
 ROOT = Path("/")
-READ_AT_START = (
+UNITS = "etc/systemd/system/"
+PROGRAM = (
     "usr/local/sbin/thebes-runner",
     "usr/local/lib/thebes-runner/thebes_runner.zip",
-    "usr/local/lib/thebes-runner/docker/*",
-    "etc/thebes-runner/runner.json",
-    "etc/thebes-runner/watchdog.json",
-    "etc/thebes-runner/docker.json",
     "etc/thebes-runner/environment",
-    "etc/systemd/system/thebes-*.*",
-    "etc/systemd/system/*.d/thebes.conf",
-    "etc/systemd/user/thebes-docker.service",
+    "etc/thebes-runner/runner.json",
 )
-# Each is reloaded if it can be, and else begins anew. What does not run is not started.
-UNITS = (
-    "thebes-firewall.service",
-    "thebes-watchdog.service",
-    "thebes-runner@*.service",
-    "thebes-maintenance.timer",
-    "thebes-metrics.timer",
-)
+# In the order in which they take it up: the watchdog must know a runner before that begins to take jobs.
+READ = {
+    # The second's name has the number of a runner's user, for whom the rules are.
+    "thebes-firewall.service": (*PROGRAM, UNITS + "user@*.service.d/thebes.conf", UNITS + "thebes-firewall.service"),
+    "thebes-watchdog.service": (*PROGRAM, "etc/thebes-runner/watchdog.json", UNITS + "thebes-watchdog.service"),
+    "thebes-runner@*.service": (
+        *PROGRAM,
+        UNITS + "thebes-runner@.service",
+        UNITS + "thebes-job@.service",
+        UNITS + "thebes-job@*.service.d/thebes.conf",
+        UNITS + "user@*.service.d/thebes.conf",
+        UNITS + "user-*.slice.d/thebes.conf",
+        "etc/systemd/user/thebes-docker.service",
+        "etc/thebes-runner/docker.json",
+        "usr/local/lib/thebes-runner/docker/*",
+    ),
+    "thebes-maintenance.timer": (UNITS + "thebes-maintenance.*",),
+    "thebes-metrics.timer": (UNITS + "thebes-metrics.*",),
+}
 
 
-def digest() -> str:
+def digest(patterns: Iterable[str]) -> str:
     sums = hashlib.sha256()
-    for file in sorted(file for pattern in READ_AT_START for file in ROOT.glob(pattern) if file.is_file()):
+    for file in sorted(file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file()):
         content = file.read_bytes()
         sums.update(f"{file} {len(content)}\n".encode() + content)
     return sums.hexdigest()
@@ -45,15 +52,18 @@ def digest() -> str:
 
 def refresh(if_changed: bool) -> bool:
     """Let everything take up what is new; no running job is ended. Whether there was something to do."""
-    noted = settings.STATE_DIR / "refreshed.json"
-    now = digest()
-    if if_changed and system.read_state(noted).get("digest") == now:
+    memory = settings.STATE_DIR / "refreshed.json"
+    noted = system.read_state(memory) if if_changed else {}
+    if noted.get("boot") != processes.boot_id():
+        noted = {}  # all began anew since, with what was there then
+    now = {pattern: digest(files) for pattern, files in READ.items()}
+    changed = [pattern for pattern, value in now.items() if noted.get(pattern) != value]
+    if not changed:
         return False
     system.run("systemctl", "daemon-reload")
-    listed = system.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", *UNITS)
-    active = {line.split()[0] for line in listed.splitlines()}
-    # In this order: the watchdog must know a runner before that begins to take jobs.
-    for unit in sorted(active, key=lambda name: [Path(name).match(pattern) for pattern in UNITS].index(True)):
-        system.run("systemctl", "reload-or-restart", unit)
-    system.write_atomic(noted, json.dumps({"digest": now}))
+    for pattern in changed:
+        listed = system.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", pattern)
+        for line in listed.splitlines():  # what does not run is not started
+            system.run("systemctl", "reload-or-restart", line.split()[0])
+    system.write_atomic(memory, json.dumps({**now, "boot": processes.boot_id()}))
     return True

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import re
+import shutil
 import signal
 import stat
 import time
@@ -33,6 +34,7 @@ SYSV_KINDS = {
 }
 KEYS = Path("/proc/keys")
 KEYRINGS = ("@u", "@us")  # the user's, and that of its sessions
+CLEAR_PERSISTENT = 'if ring=$(keyctl get_persistent @s "$1" 2>/dev/null); then keyctl clear "$ring"; fi'
 PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams"})
 # The kernel allows 2 MiB of arguments, and less where the stack is limited.
 ARGUMENT_BYTES = 64 * 1024
@@ -223,9 +225,17 @@ def remove_ipc(ranges: list[range]) -> None:
 
 
 def clear_keyrings(instance: Instance) -> None:
-    """The kernel keeps a user's keys when all its processes have ended. Only the user itself may clear them."""
+    """The kernel keeps a user's keys when all its processes have ended, some of them for days."""
     if not KEYS.exists():
         return  # a kernel without keyrings
+    try:
+        system.run("keyctl", "session", "-", "true")
+    except HostError:
+        if shutil.which("keyctl") is None:
+            raise
+        return  # a container in which nobody may ask for keys, so that jobs have none either
+    # Root may link this one to its own session; it makes room, should the user have used up what it may have.
+    system.run("keyctl", "session", "-", "sh", "-c", CLEAR_PERSISTENT, "sh", str(instance.uid))
     group = os.stat(instance.directory).st_gid
     user = ("setpriv", f"--reuid={instance.uid}", f"--regid={group}", "--clear-groups", "--no-new-privs")
     for keyring in KEYRINGS:

@@ -31,6 +31,7 @@ SILENT_CHECKS = 5
 DOUBTFUL_FAILURES = 3
 PATIENT_FAILURES = 10  # half an hour by the default pauses
 BY_HAND = "delete it there under Settings, Actions, Runners"
+VERSION_REFUSED = 7
 # Exit codes of Runner.Listener (its Constants.cs).
 MEANING = {
     0: "ended",
@@ -40,7 +41,7 @@ MEANING = {
     4: "wants to update itself",
     5: "another session uses this registration",
     6: "got a new configuration",
-    7: "its version is no longer accepted: set runner_version to a newer one and run site.yml",
+    VERSION_REFUSED: "its version is no longer accepted: set runner_version to a newer one and run site.yml",
 }
 
 
@@ -83,6 +84,7 @@ class Supervisor:
         self.registered = Registered(settings, instance, self.state)
         self.client = self.registered.client
         self.failures = 0  # in a row
+        self.broken = 0  # listeners in a row that failed without a job
         self.stopping = False  # we ended the listener ourselves
         self.stale = False  # the listener is to begin anew as soon as it is idle
         self.silent = 0  # checks in a row that found it offline
@@ -146,15 +148,18 @@ class Supervisor:
         self.register()
         self.listen()
         outcome, had_job = self.finish()
-        if not (outcome.ok or had_job or self.stopping):
+        if outcome.ok or had_job or self.stopping:
+            self.broken = 0
+        else:
             if not self.settings.ephemeral:
                 self.check_registration()  # where it is gone GitHub's listener ends at once, for ever
-                self.register_anew()
+                self.register_anew(outcome)
             raise HostError(str(outcome))
 
-    def register_anew(self) -> None:
+    def register_anew(self, outcome: Outcome) -> None:
         """After some failures in a row: a job may have broken the files of a lasting registration."""
-        if self.failures + 1 < DOUBTFUL_FAILURES or not self.registered.known:
+        self.broken += outcome.code != VERSION_REFUSED
+        if self.broken < DOUBTFUL_FAILURES or not self.registered.known:
             return
         LOG.warning("%s: the listener does not work with its registration: a new one is made", self.instance.name)
         try:
