@@ -122,8 +122,8 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
     assert [f for f in found if "rootlesskit" not in f and "/home/.config" not in f] == []
     assert host.code(f"test -e {base}/home/.config/systemd -o -e /run/user/{host.uid(instance)}/systemd/user") == 1
     for keyring in ("@u", '"$(keyctl get_persistent @s)"'):
-        found = host.call(f"runuser -u thebes-{instance} -- keyctl session - sh -c 'keyctl search {keyring} user left'")
-        assert "Requested key not available" in found.stderr
+        asked = host.call(f"runuser -u thebes-{instance} -- keyctl session - sh -c 'keyctl search {keyring} user left'")
+        assert "Requested key not available" in asked.stderr
 
 
 def test_the_runners_own_programs_cannot_be_replaced(jobs: Jobs, host: Host) -> None:
