@@ -123,7 +123,7 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
     assert host.code(f"test -e {base}/home/.config/systemd -o -e /run/user/{host.uid(instance)}/systemd/user") == 1
     for keyring in ("@u", '"$(keyctl get_persistent @s)"'):
         asked = host.call(f"runuser -u thebes-{instance} -- keyctl session - sh -c 'keyctl search {keyring} user left'")
-        assert "Requested key not available" in asked.stderr
+        assert "Required key not available" in asked.stderr
 
 
 def test_the_runners_own_programs_cannot_be_replaced(jobs: Jobs, host: Host) -> None:
