@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # only a failing test waits that long
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true value of `condition`; fails with `what` when there is none in time."""
+def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = PATIENCE) -> Any:
+    """The first true value of `condition`; fails with `what`, asked for then, when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
+        assert time.monotonic() < deadline, (
+            f"after {seconds:.0f} s still not: {what if isinstance(what, str) else what()}"
+        )
         time.sleep(0.1)
     return value
 
@@ -185,7 +187,7 @@ class Jobs:
         return dict(
             wait_for(
                 lambda: (s := self.state(job))["status"] == "completed" and s,
-                f"job completed: {self.state(job)}",
+                lambda: f"job completed: {self.state(job)}",
                 seconds,
             )
         )
