@@ -175,11 +175,12 @@ class Jobs:
     def state(self, job: str) -> dict[str, Any]:
         return dict(self.github.call(f"jobs/{job}"))
 
-    def started(self, job: str, sign: str = "") -> dict[str, Any]:
+    def started(self, job: str, sign: str = "", seconds: float = PATIENCE) -> dict[str, Any]:
         return dict(
             wait_for(
                 lambda: (s := self.state(job))["status"] != "queued" and sign in s["log"] and s,
-                f"job started {sign}",
+                lambda: f"job started {sign}: {self.state(job)}",
+                seconds,
             )
         )
 
