@@ -387,6 +387,7 @@ class Supervisor:
 
     def stop_listener(self) -> None:
         self.stopping = True
+        self.note("cleaning")  # a controller that looks now must not take the listener for one that stays
         system.run("systemctl", "stop", self.instance.job_unit, timeout=STOP_SECONDS * 2)
 
     def keeps_registration(self) -> bool:
