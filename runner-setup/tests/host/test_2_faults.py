@@ -59,6 +59,7 @@ def test_a_job_that_ignores_the_interrupt_is_killed_whole(
         log = f"cat /var/log/thebes-runner/{instance}/watchdog.log"
         wait_for(lambda: "job-limit" in host.run(log, check=False), "the watchdog kills")
         figure("over the limit, interrupt ignored: killed to ready", recovered(github, instance, before))
+    assert "Run trap" in jobs.state(job)["log"]
     assert "it is contained\n" in jobs.state(job)["log"]
     assert not re.search("sleep 432[58]", host.run("ps -e -o args="))
     assert host.health(instance)["watchdog_ends"] >= 2

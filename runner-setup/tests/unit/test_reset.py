@@ -238,7 +238,11 @@ def test_what_was_kept_and_is_broken_is_not_kept_again(
     with pytest.raises(HostError, match="not ready"):
         reset.start_user_services(values, instance)
     assert not kept.parent.exists()
-    assert calls()[:2] == [f"systemctl {verb} user@{instance.uid}.service" for verb in ("start", "stop")]
+    assert calls() == [
+        f"systemctl start user@{instance.uid}.service",
+        f"systemctl stop user@{instance.uid}.service",
+        f"systemctl stop user-runtime-dir@{instance.uid}.service",
+    ]
 
 
 SEMAPHORES = """

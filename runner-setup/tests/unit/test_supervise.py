@@ -212,6 +212,17 @@ def test_a_lasting_registration_that_does_not_work_is_made_anew(
         assert (runner.id in fake.runners, (instance.runner_dir / ".runner").exists()) == (there, there)
 
 
+def test_a_listener_that_is_being_ended_is_not_idle(
+    make: Callable[..., Supervisor], instance: Instance, command: Command, tmp_path: Path
+) -> None:
+    """A controller that looks meanwhile would hand no new configuration over."""
+    command("systemctl", f"cp {instance.live_state_file} {tmp_path}/seen")
+    supervisor = make()
+    supervisor.note("idle")
+    supervisor.stop_listener()
+    assert json.loads((tmp_path / "seen").read_text())["phase"] == "cleaning"
+
+
 def test_a_table_that_vanished_is_loaded_again(
     make: Callable[..., Supervisor], wiped: list[str], calls: Callable[[], list[str]], tmp_path: Path
 ) -> None:

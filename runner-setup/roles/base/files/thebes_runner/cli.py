@@ -26,7 +26,7 @@ from thebes_runner import (
 )
 from thebes_runner.errors import RunnerKitError
 
-LEFT = 3
+LEFT = 3  # exit code of `deregister`, which remove_instance.yml knows
 
 
 def supervise_command(arguments: argparse.Namespace) -> int:
@@ -145,7 +145,7 @@ def deregister_command(arguments: argparse.Namespace) -> int:
     name, url = str(arguments.registration["name"]), arguments.registration.get("url", given.github.url)
     # It is a host's word, on which no secret goes to another server and no runner of another host is deleted.
     if url != given.github.url:
-        return left(f"{name} is left at {url}: {supervise.BY_HAND}")
+        return leave(f"{name} is left at {url}: {supervise.BY_HAND}")
     place = {key: value for key, value in arguments.registration.items() if key in registered.PLACE}
     if place:
         place["installation_id"] = ""  # the App's is another one there
@@ -154,13 +154,13 @@ def deregister_command(arguments: argparse.Namespace) -> int:
     runner_id = int(arguments.registration["runner_id"])
     found = client.find(runner_id)
     if found and not found.name.startswith(arguments.prefix):
-        return left(f"{found.name} is left, as it does not begin with {arguments.prefix}: {supervise.BY_HAND}")
+        return leave(f"{found.name} is left, as it does not begin with {arguments.prefix}: {supervise.BY_HAND}")
     if found and not client.delete(runner_id):
         raise RunnerKitError(f"runner {runner_id} stays: GitHub says that a job runs on it")
     return 0
 
 
-def left(text: str) -> int:
+def leave(text: str) -> int:
     """A registration that is not for this controller to delete, which is no reason to stop."""
     sys.stderr.write(f"thebes-runner deregister: {text}\n")
     return LEFT
