@@ -112,7 +112,7 @@ echo "$(basename "$0") $*" >>"$NOTES"
 case "$(basename "$0") $*" in
   "python3 -c "*) exit "$OLD" ;;
   *" -m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/ansible-playbook" ;;
-  "python ") grep -q 'SecretId="SECRET_NAME"' && echo key ;;
+  "python cloud-init/app_key.py SECRET") echo key ;;
   "git clone "*) mkdir -p "${@: -1}/runner-setup" ;;
   "ansible-playbook "*) head $PLACE/run/thebes-app.pem >>"$NOTES"; pwd >>"$NOTES"; exit "${CODE:-0}" ;;
 esac
@@ -149,8 +149,8 @@ def test_the_first_boot_runs_the_playbook_with_a_python_that_ansible_takes(
         *(packages if old == "1" else []),
         "git clone --depth 1 --branch RELEASE_TAG https://github.com/OWNER/thebes /opt/thebes",
         f"{python} -m venv /opt/thebes-ansible",
-        "python -m pip install --quiet --requirement requirements.txt --requirement requirements-aws.txt",
-        "python ",
+        "python -m pip install --quiet --requirement requirements.txt --requirement cloud-init/requirements.txt",
+        "python cloud-init/app_key.py SECRET",
         "ansible-playbook --inventory /etc/thebes-first-boot.yml site.yml",
         "key",
         "/opt/thebes/runner-setup",

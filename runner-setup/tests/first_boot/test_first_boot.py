@@ -22,8 +22,7 @@ FILLED_IN = {
     "PLACE": "aws",
     "RELEASE_TAG": "v1",
     "OWNER": "acme",
-    "REGION": "eu-central-1",
-    "SECRET_NAME": "runners/app",
+    "SECRET": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:runners/app",
 }
 # What the machine has in common with that of the host tier, as its GitHub is the same stand-in.
 COMMON = (
@@ -51,9 +50,9 @@ class Aws(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Only to the machine's own identity, in the right region."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        signed = rf"AWS4-HMAC-SHA256 Credential=ASIAMACHINE/\d+/{FILLED_IN['REGION']}/secretsmanager/aws4_request, .*"
+        signed = r"AWS4-HMAC-SHA256 Credential=ASIAMACHINE/\d+/eu-central-1/secretsmanager/aws4_request, .*"
         allowed = (
-            asked == {"SecretId": FILLED_IN["SECRET_NAME"]}
+            asked == {"SecretId": FILLED_IN["SECRET"]}
             and self.headers["X-Amz-Target"] == "secretsmanager.GetSecretValue"
             and self.headers["X-Amz-Security-Token"] == IDENTITY["Token"]
             and re.fullmatch(signed, self.headers["Authorization"])
