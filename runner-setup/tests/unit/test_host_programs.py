@@ -137,7 +137,15 @@ def test_what_runs_is_refreshed_once_for_each_change(
         log.unlink()
         assert fresh.refresh(if_changed=True)
         assert taken_up() == expected
+        for pattern in fresh.READ:
+            fresh.begun(pattern)
         assert not fresh.refresh(if_changed=True)
+    # A play that changes something ends half-way, a runner starts by itself, and the next play changes it back.
+    unit.write_text("middle")
+    fresh.begun(fresh.RUNNER)
+    unit.write_text("new")
+    assert fresh.refresh(if_changed=True)
+    assert taken_up() == everything
     assert fresh.refresh(if_changed=False)
     assert taken_up() == everything
     monkeypatch.setattr(processes, "boot_id", lambda: "another")

@@ -30,6 +30,7 @@ LEFT = 3  # exit code of `deregister`, which remove_instance.yml knows
 
 
 def supervise_command(arguments: argparse.Namespace) -> int:
+    fresh.begun(fresh.RUNNER)
     runner = settings.runner()
     supervise.Supervisor(runner, runner.instance(arguments.instance)).run()
     return 0
@@ -68,6 +69,7 @@ def remove_command(arguments: argparse.Namespace) -> int:
 
 
 def watch_command(_: argparse.Namespace) -> int:
+    fresh.begun(fresh.WATCHDOG)
     watchdog.run(settings.runner(), settings.watchdog())
     return 0
 
@@ -122,6 +124,7 @@ def firewall_command(arguments: argparse.Namespace) -> int:
     if arguments.remove:
         firewall.remove()
         return 0
+    fresh.begun(fresh.FIREWALL)
     firewall.apply(firewall.rules(settings.runner()))
     return 0
 

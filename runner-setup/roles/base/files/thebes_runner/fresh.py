@@ -1,7 +1,8 @@
 """Whether what runs has taken up what is installed.
 
 A play that fails half-way has changed files and told nobody, and the next one finds them unchanged. So it is
-noted what each unit has taken up: a digest of all that it reads at its start.
+noted what each unit has taken up: a digest of all that it reads at its start. One that starts by itself meanwhile
+strikes that out (`begun`), as the next play may change everything back.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ PROGRAM = (
     "etc/thebes-runner/runner.json",
 )
 # In the order in which they take it up: the watchdog must know a runner before that begins to take jobs.
+FIREWALL, WATCHDOG, RUNNER = "thebes-firewall.service", "thebes-watchdog.service", "thebes-runner@*.service"
 READ = {
     # The second's name has the number of a runner's user, for whom the rules are.
-    "thebes-firewall.service": (*PROGRAM, UNITS + "user@*.service.d/thebes.conf", UNITS + "thebes-firewall.service"),
-    "thebes-watchdog.service": (*PROGRAM, "etc/thebes-runner/watchdog.json", UNITS + "thebes-watchdog.service"),
-    "thebes-runner@*.service": (
+    FIREWALL: (*PROGRAM, UNITS + "user@*.service.d/thebes.conf", UNITS + "thebes-firewall.service"),
+    WATCHDOG: (*PROGRAM, "etc/thebes-runner/watchdog.json", UNITS + "thebes-watchdog.service"),
+    RUNNER: (
         *PROGRAM,
         UNITS + "thebes-runner@.service",
         UNITS + "thebes-job@.service",
@@ -50,20 +52,33 @@ def digest(patterns: Iterable[str]) -> str:
     return sums.hexdigest()
 
 
+def note() -> Path:
+    """The digests; `pending` are those patterns whose units may not have begun anew yet."""
+    return settings.STATE_DIR / "refreshed.json"
+
+
 def refresh(if_changed: bool) -> bool:
     """Let everything take up what is new; no running job is ended. Whether there was something to do."""
-    memory = settings.STATE_DIR / "refreshed.json"
-    noted = system.read_state(memory) if if_changed else {}
+    noted = system.read_state(note()) if if_changed else {}
     if noted.get("boot") != processes.boot_id():
         noted = {}  # all began anew since, with what was there then
     now = {pattern: digest(files) for pattern, files in READ.items()}
-    changed = [pattern for pattern, value in now.items() if noted.get(pattern) != value]
+    pending = noted.get("pending", [])
+    changed = [pattern for pattern, value in now.items() if noted.get(pattern) != value or pattern in pending]
     if not changed:
         return False
+    now["boot"] = processes.boot_id()
+    system.write_atomic(note(), json.dumps({**now, "pending": changed}))
     system.run("systemctl", "daemon-reload")
     for pattern in changed:
         listed = system.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", pattern)
         for line in listed.splitlines():  # what does not run is not started
             system.run("systemctl", "reload-or-restart", line.split()[0])
-    system.write_atomic(memory, json.dumps({**now, "boot": processes.boot_id()}))
+    system.write_atomic(note(), json.dumps(now))
     return True
+
+
+def begun(pattern: str) -> None:
+    """A unit starts. With what is not noted: nothing that is noted is to be relied upon."""
+    if system.read_state(note()).get(pattern) != digest(READ[pattern]):
+        note().unlink(missing_ok=True)
