@@ -106,6 +106,10 @@ class Host:
         found = [line.split()[0] for line in said.splitlines() if text in line]
         return float(found[0]) if found else 0.0
 
+    def guard_ended(self, instance: str, since: float) -> float:
+        """When the watchdog's guard of memory ended the instance's job; 0 for not yet."""
+        return self.watchdog_said(f"{instance}: watchdog (memory)", since)
+
     def now(self) -> float:
         return float(self.run("date +%s.%N"))
 
@@ -143,6 +147,11 @@ class Host:
 
 def in_url(address: str) -> str:
     return f"[{address}]" if ":" in address else address
+
+
+def holding(mib: int) -> str:
+    """A command that prints "taken" when it holds so much memory, and keeps it."""
+    return f"python3 -c 'import time; x = bytearray({mib * 2**20}); print(\"taken\", flush=True); time.sleep(3000)'"
 
 
 def instance_of(runner: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import Figure, GitHub, Host, Jobs, instance_of, recovered, wait_for, wait_ready
+from conftest import Figure, GitHub, Host, Jobs, holding, instance_of, recovered, wait_for, wait_ready
 
 JIT = "generate-jitconfig"
 
@@ -268,23 +268,18 @@ def test_the_guard_ends_the_job_that_uses_most(jobs: Jobs, host: Host, scarce: s
 @pytest.mark.usefixtures("both")
 def test_the_guard_ends_one_job_and_looks_again_when_that_one_is_cleaned_up(jobs: Jobs, host: Host) -> None:
     """The larger of two first; the other only because even then the host has less than it should."""
-    greedy = f"python3 -c 'import time; x = bytearray({300 * 2**20}); print(\"taken\", flush=True); time.sleep(300)'"
-    largest = instance_of(jobs.started(jobs.submit(greedy), "taken\n")["runner"])
+    largest = instance_of(jobs.started(jobs.submit(holding(300)), "taken\n")["runner"])
     other = instance_of(jobs.started(jobs.submit("sleep 300"), "Run sleep")["runner"])
     assert {largest, other} == {"a", "b"}
 
     begun = host.now()
 
-    def ended(instance: str) -> float:
-        """When the guard ended its job."""
-        return host.watchdog_said(f"{instance}: watchdog (memory)", begun)
-
     with host.limits(memory_min_mib=1000000000):
-        wait_for(lambda: ended(other), "the guard ends the second job, too")
+        wait_for(lambda: host.guard_ended(other, begun), "the guard ends the second job, too")
         given_back = json.loads(host.run(f"cat /var/lib/thebes-runner/{largest}/state.json"))["ended"]
     # The watchdog kills first and says so then: its word may be later than the supervisor's note.
-    assert begun < given_back < ended(other)
-    assert begun < ended(largest) < ended(other)
+    assert begun < given_back < host.guard_ended(other, begun)
+    assert begun < host.guard_ended(largest, begun) < host.guard_ended(other, begun)
 
 
 FULL = """
