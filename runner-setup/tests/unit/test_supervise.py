@@ -180,9 +180,13 @@ def test_a_signal_is_heeded_whatever_it_interrupts(
 
 
 @pytest.mark.usefixtures("handlers", "calls")
-def test_a_new_program_takes_no_old_proxy(make: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("phase", "noted"), [("idle", "cleaning"), ("job", "job")])
+def test_a_new_program_takes_no_old_proxy_and_no_idle_listener(
+    make: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch, phase: str, noted: str
+) -> None:
     taken: list[dict[str, str]] = []
     supervisor = make()
+    supervisor.note(phase)
     monkeypatch.setenv("https_proxy", "http://old.test:1")
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setattr(os, "execve", lambda _program, _arguments, environment: taken.append(environment))
@@ -191,6 +195,7 @@ def test_a_new_program_takes_no_old_proxy(make: Callable[..., Supervisor], monke
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
     assert taken[0]["LANG"] == "C.UTF-8"
     assert "https_proxy" not in taken[0]
+    assert json.loads(supervisor.instance.state_file.read_text())["phase"] == noted
 
 
 def test_a_lasting_registration_that_does_not_work_is_made_anew(

@@ -94,7 +94,8 @@ class Supervisor:
 
     def note(self, phase: str, **values: object) -> None:
         """Remember where we are; written only when something changed. A full disk stops nobody: the cleaning
-        that comes next makes room."""
+        that comes next makes room. Of an "idle" listener a controller believes that it stays, and hands over
+        no other configuration."""
         if phase == self.state.get("phase") and not values and self.saved:
             return
         if phase != self.state.get("phase"):
@@ -139,6 +140,8 @@ class Supervisor:
         except Stopped:
             self.retire("stopped")
         except Reloaded:
+            if self.state.get("phase") == "idle":  # the new program ends the listener
+                self.note("cleaning")
             # The file that systemd took these from may be another by now; the new program reads it.
             rest = {name: value for name, value in os.environ.items() if name not in SHARED}
             os.execve(sys.argv[0], sys.argv, rest)
@@ -387,7 +390,7 @@ class Supervisor:
 
     def stop_listener(self) -> None:
         self.stopping = True
-        self.note("cleaning")  # a controller that looks now must not take the listener for one that stays
+        self.note("cleaning")
         system.run("systemctl", "stop", self.instance.job_unit, timeout=STOP_SECONDS * 2)
 
     def keeps_registration(self) -> bool:
