@@ -50,7 +50,6 @@ class Job:
     conclusion: str = ""
     runner: str = ""
     log: str = ""
-    queued: float = 0.0
     started: float = 0.0
     finished: float = 0.0
 
@@ -306,7 +305,7 @@ class FakeGitHub:
 
     def submit_or_show_job(self, what: str | dict[str, Any]) -> Any:
         if isinstance(what, dict):
-            job = Job(secrets.token_hex(4), what, queued=time.time())
+            job = Job(secrets.token_hex(4), what)
             self.jobs[job.id] = job
             return 201, {"id": job.id}
         for runner in list(self.runners.values()):
@@ -340,9 +339,6 @@ class FakeGitHub:
     def show_runners(self, _: object) -> Any:
         return 200, [{**self.show(r), "scope": r.scope} for r in self.runners.values()]
 
-    def show_requests(self, _: object) -> Any:
-        return 200, self.requests
-
 
 CONTROLS: dict[str, Callable[[FakeGitHub, Any], Any]] = {
     "jobs": FakeGitHub.submit_or_show_job,
@@ -352,7 +348,6 @@ CONTROLS: dict[str, Callable[[FakeGitHub, Any], Any]] = {
     "dead-runners": FakeGitHub.add_dead_runners,
     "forget": FakeGitHub.forget,
     "runners": FakeGitHub.show_runners,
-    "requests": FakeGitHub.show_requests,
 }
 
 

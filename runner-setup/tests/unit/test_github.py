@@ -5,12 +5,13 @@ import contextlib
 import io
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_github import FakeGitHub, Fault
+from fake_github import FakeGitHub, Fault, serve
 from thebes_runner import github
 from thebes_runner.errors import GitHubError, SettingsError
 from thebes_runner.settings import GitHub
@@ -38,7 +39,7 @@ def test_a_token_is_never_sent_over_plain_http() -> None:
 
 def test_an_app_mints_a_one_time_configuration(fake: FakeGitHub, github_settings: Settings) -> None:
     client = github.Client(github_settings())
-    runner_id, blob = client.mint("h-a-1", ("self-hosted", "local"), client.group_id())
+    runner_id, blob = client.mint("h-a-1", ("self-hosted", "local"), client.admit())
     files = json.loads(base64.b64decode(blob))
     assert set(files) == {".runner", ".credentials", ".credentials_rsaparams"}
     assert fake.runners[runner_id].name == "h-a-1"
@@ -48,7 +49,7 @@ def test_an_app_mints_a_one_time_configuration(fake: FakeGitHub, github_settings
 
 def test_a_personal_token_works_too(fake: FakeGitHub, github_settings: Settings) -> None:
     client = github.Client(github_settings(auth="token", scope="repository", target="acme/product"))
-    client.mint("h-a-1", ("x",), client.group_id())
+    client.mint("h-a-1", ("x",), client.admit())
     assert [r.scope for r in fake.runners.values()] == ["repos/acme/product"]
 
 
@@ -56,28 +57,43 @@ def test_a_controllers_key_or_token_needs_no_file(fake: FakeGitHub, github_setti
     nowhere = {"key_file": "/nowhere", "token_file": "/nowhere"}
     for auth, secret in (("app", app_key.read_text()), ("token", "ghp_secret\n")):
         client = github.Client(github_settings(auth=auth, **nowhere), secret)
-        client.mint(f"h-{auth}-1", ("x",), client.group_id())
+        client.mint(f"h-{auth}-1", ("x",), client.admit())
     assert sorted(r.name for r in fake.runners.values()) == ["h-app-1", "h-token-1"]
     with pytest.raises(SettingsError, match=r"runner_app_key_file can't sign"):
         github.Client(github_settings(), "hello").token()
 
 
-def test_a_renamed_repository_is_followed_on_its_own_server_only(fake: FakeGitHub, github_settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("code", "method", "path", "call"),
+    [
+        (307, "POST", "/registration-token", lambda client: client.registration_token()),
+        (301, "GET", "", lambda client: list(client.registrations("")) == []),
+    ],
+)
+def test_a_renamed_repository_is_followed_on_its_own_server_only(
+    fake: FakeGitHub, github_settings: Settings, code: int, method: str, path: str,
+    call: Callable[[github.Client], object],
+) -> None:  # fmt: skip
+    """Elsewhere it would be given the token."""
     client = github.Client(github_settings(scope="repository", target="acme/old"))
-    for server in (fake.public_url, "https://evil.test"):
-        there = f"{server}/api/v3/repos/acme/new/actions/runners/registration-token"
-        fake.faults = [Fault("/repos/acme/old/", status=307, headers={"Location": there})]
-        with contextlib.nullcontext() if server == fake.public_url else pytest.raises(GitHubError, match=r"307"):
-            assert client.registration_token()
+    other = FakeGitHub(pat="ghp_secret")
+    server = serve(other, "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    for place in (fake.public_url, f"http://127.0.0.1:{server.server_address[1]}"):
+        there = f"{place}/api/v3/repos/acme/new/actions/runners{path}"
+        fake.faults = [Fault("/repos/acme/old/", status=code, headers={"Location": there})]
+        with contextlib.nullcontext() if place == fake.public_url else pytest.raises(GitHubError, match=rf"{code}"):
+            assert call(client)
         assert fake.faults[0].count == 0
-    assert [asked for asked in fake.requests if "acme/" in asked] == [
-        "POST /repos/acme/new/actions/runners/registration-token"
-    ]
+    server.shutdown()
+    server.server_close()
+    assert [asked for asked in fake.requests if "acme/" in asked] == [f"{method} /repos/acme/new/actions/runners{path}"]
+    assert other.requests == []
 
 
 def test_enterprise_scope(fake: FakeGitHub, github_settings: Settings) -> None:
     client = github.Client(github_settings(auth="token", scope="enterprise", target="big"))
-    client.mint("h-a-1", ("x",), client.group_id())
+    client.mint("h-a-1", ("x",), client.admit())
     assert [r.scope for r in fake.runners.values()] == ["enterprises/big"]
 
 
@@ -148,17 +164,29 @@ def test_deleting_what_is_gone_is_fine_and_a_busy_runner_stays(fake: FakeGitHub,
 
 def test_an_unknown_group_lists_those_that_exist(github_settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"'nightly' does not exist at acme; found: Default, builders"):
-        github.Client(github_settings(group="nightly")).group_id()
+        github.Client(github_settings(group="nightly")).admit()
 
 
-def test_public_repositories_are_noticed(fake: FakeGitHub, github_settings: Settings) -> None:
-    organization = github.Client(github_settings())
-    repository = github.Client(github_settings(scope="repository", target="acme/product"))
-    assert not organization.serves_public_repositories()
-    assert not repository.serves_public_repositories()
-    fake.group_public, fake.private = True, False
-    assert organization.serves_public_repositories()
-    assert repository.serves_public_repositories()
+def test_a_wrong_installation_is_not_taken_for_a_runner_that_is_gone(github_settings: Settings) -> None:
+    client = github.Client(github_settings(installation_id="8"))
+    for call in (client.find, client.delete):
+        with pytest.raises(
+            SettingsError, match=r"can't sign in as the App 12345 .* check runner_app_id and runner_app_i"
+        ):
+            call(1)
+
+
+def test_a_runner_is_picked_by_github_whose_list_may_change_meanwhile(
+    fake: FakeGitHub, github_settings: Settings
+) -> None:
+    for name in [*(f"h-{number}" for number in range(150)), "h a&b"]:
+        fake.add("orgs/acme", name, [], 1, True)
+    client = github.Client(github_settings(installation_id="7"))
+    found = client.named("h a&b")
+    assert found
+    assert found.name == "h a&b"
+    assert client.named("h") is None
+    assert fake.requests.count("GET /orgs/acme/actions/runners") == 2
 
 
 @pytest.mark.parametrize(
@@ -205,7 +233,7 @@ def test_backoff_doubles_is_spread_and_obeys_the_server() -> None:
     waits = [github.backoff(n, 5, 300, None, 1.0) for n in (1, 2, 3, 20, 10_000)]
     assert waits == [5, 10, 20, 300, 300]
     assert github.backoff(3, 5, 300, None, 0.0) == 10
-    assert github.backoff(1, 5, 300, 60.0, 0.5) == 60
+    assert [github.backoff(1, 5, 300, 60.0, jitter) for jitter in (0.0, 0.5)] == [60.0, 63.0]
 
 
 def test_the_newest_version_is_read_from_the_downloads(fake: FakeGitHub, github_settings: Settings) -> None:
@@ -246,8 +274,8 @@ CALLS: dict[str, Callable[[github.Client], object]] = {
     "registration_token": lambda client: client.registration_token(),
     "registrations": lambda client: list(client.registrations("")),
     "find": lambda client: client.find(1),
-    "group_id": lambda client: client.group_id(),
-    "serves_public_repositories": lambda client: client.serves_public_repositories(),
+    "named": lambda client: client.named("h"),
+    "admit": lambda client: client.admit(),
     "newest_runner_version": lambda client: client.newest_runner_version(),
 }
 

@@ -156,7 +156,7 @@ def test_removal_names_what_is_left_elsewhere_once(
     capsys: pytest.CaptureFixture[str], fake: FakeGitHub,
 ) -> None:  # fmt: skip
     old = before(github=github_settings(target="sold"))
-    assert remove(old, **elsewhere(github_settings)) == 1
+    assert remove(old, **elsewhere(github_settings)) == cli.LEFT
     assert f"(id {old}) is left at sold: " in capsys.readouterr().err
     assert cli.main() == 0  # whoever has deleted it by hand can go on
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import Command, GitHubs, deregister, make_busy
 from fake_github import FakeGitHub, Fault
 from thebes_runner import cli, docker, firewall, maintain, settings, system
-from thebes_runner.errors import GitHubError, HostError
+from thebes_runner.errors import GitHubError, HostError, SettingsError
 from thebes_runner.github import Registration
 from thebes_runner.registered import terms
 from thebes_runner.settings import Instance
@@ -110,16 +110,17 @@ def test_nothing_is_registered_where_the_public_can_run_code(
 ) -> None:  # fmt: skip
     """Unless told otherwise; a controller neither."""
     fake.control("/_control/set", PUBLIC[scope])
+    refusal = "anyone could run code here. Close it, or set runner_allow_public"
     for allowed in (False, True):
         hub = github_settings(scope=scope, target=target, allow_public=allowed)
         given = json.dumps({"github": dataclasses.asdict(hub), "secret": app_key.read_text()})
         monkeypatch.setattr("sys.stdin", io.StringIO(given))
         monkeypatch.setattr("sys.argv", ["thebes-runner", "mint", "a", "--prefix=h-", "--labels=local"])
-        with contextlib.nullcontext() if allowed else pytest.raises(HostError, match=r"set runner_allow_public"):
+        with contextlib.nullcontext() if allowed else pytest.raises(SettingsError, match=refusal):
             make(github=hub, ephemeral=ephemeral).register()
         assert (cli.main() == 0) is allowed
         assert bool(fake.runners) is allowed
-        assert ("is public; see runner_allow_public" in capsys.readouterr().err) is not allowed
+        assert (refusal in capsys.readouterr().err) is not allowed
 
 
 @pytest.fixture
@@ -337,6 +338,75 @@ def test_a_lost_registration_is_noticed_and_an_unanswered_question_ends_nothing(
     assert (supervisor.state["registrations_lost"], supervisor.state["runner_id"]) == (1, None)
 
 
+def test_a_limit_of_requests_is_waited_out_by_the_checks(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], fake: FakeGitHub
+) -> None:
+    supervisor = make(registration_check_seconds=60)
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    supervisor.schedule_check()
+    assert 59 < supervisor.next_check - time.monotonic() < 67
+    fake.faults = [Fault(r"/actions/runners/\d+", status=429, headers={"Retry-After": "900"})]
+    supervisor.check_registration()
+    assert 899 < supervisor.next_check - time.monotonic() < 991
+    assert calls() == []
+
+
+def test_jobs_are_counted_once_each_also_those_of_a_lasting_listener(
+    make: Callable[..., Supervisor], command: Command
+) -> None:
+    command("systemctl", 'printf "Result=success\\nExecMainStatus=0\\n"')
+    supervisor = make(ephemeral=False)
+    file = supervisor.instance.job_file
+    file.parent.mkdir(parents=True)
+    for worker, started in ((7, 1.0), (7, 1.0), (8, 2.0), (7, 3.0)):
+        file.write_text(json.dumps({"worker": worker, "started": started, "interrupted": None}))
+        supervisor.count_job()
+    assert supervisor.state["jobs"] == 3
+    supervisor.note("job")
+    adopted = make(ephemeral=False)
+    assert adopted.finish()[1]
+    assert adopted.state["jobs"] == 3
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_listener_that_ends_well_without_a_job_has_lost_its_registration(
+    make: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch, command: Command, instance: Instance, logged: bool
+) -> None:
+    """GitHub's does so. A job that ended before the watchdog saw it has left the log of its worker."""
+    command("systemctl", '[ "$1" != show ] || printf "Result=success\\nExecMainStatus=0\\n"')
+    supervisor = make()
+    for name in ("prepare", "register", "listen"):
+        monkeypatch.setattr(supervisor, name, lambda: None)
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    if logged:
+        (instance.runner_dir / "_diag").mkdir()
+        (instance.runner_dir / "_diag/Worker_20261129-101500-utc.log").touch()
+    with contextlib.nullcontext() if logged else pytest.raises(HostError, match=r"without a job"):
+        supervisor.cycle()
+    assert [supervisor.state.get(key, 0) for key in ("jobs", "registrations_lost")] == ([1, 0] if logged else [0, 1])
+
+
+def test_a_host_without_credentials_waits_with_its_docker_for_a_configuration(
+    make: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch, github_settings: GitHubs, instance: Instance
+) -> None:
+    supervisor = make(github=github_settings(auth="none"))
+    pauses: list[str] = []
+
+    def pause(_: float) -> None:
+        pauses.append(json.loads(instance.state_file.read_text())["last_error"])
+        if len(pauses) == 3:
+            supervisor.instance.prepared_file.touch()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    supervisor.await_configuration()
+    assert pauses == ["no one-time configuration: run site.yml from the controller"] * 3
+    supervisor.await_configuration()
+    instance.prepared_file.unlink()
+    instance.drain_file.touch()
+    with pytest.raises(HostError, match=r"no one-time configuration"):
+        supervisor.await_configuration()
+
+
 def test_a_key_that_cannot_be_read_ends_nothing(
     make: Callable[..., Supervisor], calls: Callable[[], list[str]], github_settings: GitHubs,
     caplog: pytest.LogCaptureFixture,
@@ -410,15 +480,19 @@ def test_removal_of_a_runner_that_github_thinks_busy_says_so(
     assert "GitHub says that a job runs on it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("missing", ["key_file", "token_file"])
-def test_removal_without_the_key_cleans_and_complains(
-    remove: Callable[..., int], github_settings: GitHubs, wiped: list[str], missing: str,
+@pytest.mark.parametrize("dead", [{"key_file": "/nowhere"}, {"token_file": "/nowhere"}, {"installation_id": "8"}, {}])
+def test_removal_with_dead_credentials_names_what_is_left_and_goes_on(
+    remove: Callable[..., int], github_settings: GitHubs, wiped: list[str], dead: dict[str, str], fake: FakeGitHub,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    auth = "app" if missing == "key_file" else "token"
-    assert remove(1, github=github_settings(auth=auth, **{missing: "/nowhere"})) == 1
-    assert wiped == ["a"]
-    assert "(id 1) is left at acme" in capsys.readouterr().err
+    """It would fail for ever: nobody could remove such a host."""
+    fake.pats.clear()
+    runner = fake.add("orgs/acme", "h-a-1", [], 1, True)
+    auth = "app" if {"key_file", "installation_id"} & dead.keys() else "token"
+    for _ in range(2):
+        assert remove(runner.id, github=github_settings(auth=auth, **dead)) == cli.LEFT
+        assert f"(id {runner.id}) is left at acme" in capsys.readouterr().err
+    assert wiped == ["a", "a"]
 
 
 def test_a_host_without_credentials_tells_its_controller_what_to_deregister(

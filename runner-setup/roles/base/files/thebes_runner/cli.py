@@ -26,7 +26,7 @@ from thebes_runner import (
 )
 from thebes_runner.errors import RunnerKitError
 
-LEFT = 3  # exit code of `deregister`, which remove_instance.yml knows
+LEFT = 3  # exit code of `remove` and `deregister`, which remove_instance.yml knows
 
 
 def supervise_command(arguments: argparse.Namespace) -> int:
@@ -58,8 +58,10 @@ def remove_command(arguments: argparse.Namespace) -> int:
     known = supervisor.known_registrations()
     if runner.github.auth == "none":
         sys.stdout.writelines(json.dumps(value) + "\n" for value in known)
+    elif left is not None and left.for_good:
+        return leave("remove", f"{left.text}; {supervise.BY_HAND}")
     elif left is not None:
-        raise RunnerKitError(f"{left}; run this again, or {supervise.BY_HAND}")
+        raise RunnerKitError(f"{left.text}; run this again, or {supervise.BY_HAND}")
     else:
         try:
             maintain.reap_for_good(runner, instance)
@@ -98,8 +100,8 @@ def online_command(arguments: argparse.Namespace) -> int:
     else:
         runner = settings.runner()
         client = github.Client(runner.github)
-        states = (notes.read(instance) for instance in runner.instances)
-        names = [str(state.get("runner_name")) for state in states]
+        states = {instance.name: notes.read(instance) for instance in runner.instances}
+        names = [str(state.get("runner_name") or f"runner {name}, without a name") for name, state in states.items()]
     status = {r.name: r.status for r in client.registrations("")}
     for name in names:
         sys.stdout.write(f"{name}: {status.get(name, 'not registered')}\n")
@@ -134,9 +136,7 @@ def mint_command(arguments: argparse.Namespace) -> int:
     client = controllers_client()
     name = supervise.runner_name(arguments.prefix, arguments.instance)
     labels = tuple(arguments.labels.split(","))
-    if not client.github.allow_public and client.serves_public_repositories():
-        raise RunnerKitError(f"{client.github.target} is public; see runner_allow_public")
-    runner_id, blob = client.mint(name, labels, client.group_id())
+    runner_id, blob = client.mint(name, labels, client.admit())
     place = {key: getattr(client.github, key) for key in registered.PLACE}
     json.dump({"runner_id": runner_id, "name": name, "jit_config": blob, **place}, sys.stdout)
     return 0
@@ -148,7 +148,7 @@ def deregister_command(arguments: argparse.Namespace) -> int:
     name, url = str(arguments.registration["name"]), arguments.registration.get("url", given.github.url)
     # It is a host's word, on which no secret goes to another server and no runner of another host is deleted.
     if url != given.github.url:
-        return leave(f"{name} is left at {url}: {supervise.BY_HAND}")
+        return leave("deregister", f"{name} is left at {url}: {supervise.BY_HAND}")
     place = {key: value for key, value in arguments.registration.items() if key in registered.PLACE}
     if place:
         place["installation_id"] = ""  # the App's is another one there
@@ -157,15 +157,17 @@ def deregister_command(arguments: argparse.Namespace) -> int:
     runner_id = int(arguments.registration["runner_id"])
     found = client.find(runner_id)
     if found and not found.name.startswith(arguments.prefix):
-        return leave(f"{found.name} is left, as it does not begin with {arguments.prefix}: {supervise.BY_HAND}")
+        return leave(
+            "deregister", f"{found.name} is left, as it does not begin with {arguments.prefix}: {supervise.BY_HAND}"
+        )
     if found and not client.delete(runner_id):
         raise RunnerKitError(f"runner {runner_id} stays: GitHub says that a job runs on it")
     return 0
 
 
-def leave(text: str) -> int:
-    """A registration that is not for this controller to delete, which is no reason to stop."""
-    sys.stderr.write(f"thebes-runner deregister: {text}\n")
+def leave(verb: str, text: str) -> int:
+    """A registration that is not for us to delete, which is no reason to stop."""
+    sys.stderr.write(f"thebes-runner {verb}: {text}\n")
     return LEFT
 
 
@@ -221,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
     wants = verb("wants-config", wants_config_command, "whether a controller must mint: yes or no")
     wants.add_argument("instance")
     check = verb("check", check_command, "validate a settings file")
-    check.add_argument("kind", choices=["runner", "watchdog", "maintenance", "observability"])
+    check.add_argument("kind", choices=["runner", "policy", "watchdog", "maintenance", "observability"])
     check.add_argument("file", type=Path)
     return top
 

@@ -19,7 +19,7 @@ import socket
 import struct
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ class Docker:
             return False
         return True
 
-    def wait(self, seconds: float, pause: Callable[[float], None] = time.sleep) -> None:
+    def wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not self.ready():
             if time.monotonic() > deadline:
@@ -150,7 +150,7 @@ class Docker:
                     f"Docker at {self.path} is not ready after {seconds:.0f} s: "
                     "see journalctl _SYSTEMD_USER_UNIT=thebes-docker.service"
                 )
-            pause(0.1)
+            time.sleep(0.1)
 
     def containers(self, deadline: float, everything: bool = True) -> list[str]:
         return names(self.value(f"/containers/json?all={int(everything)}", deadline), "Id")

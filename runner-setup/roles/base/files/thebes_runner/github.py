@@ -136,10 +136,21 @@ def retry_after(headers: Any, now: float) -> float | None:
 def backoff(failures: int, first: float, longest: float, asked: float | None, jitter: float) -> float:
     """Seconds to wait after the n-th failure in a row: doubling, spread by `jitter` in [0, 1).
 
-    What the server asked for is a lower bound, so that a fleet doesn't hammer a limit.
+    What the server asked for is a lower bound, so that a fleet doesn't hammer a limit; it is spread, too.
     """
     exponential = min(longest, first * 2.0 ** min(failures - 1, 30))
-    return max(exponential * (0.5 + jitter / 2), asked or 0.0)
+    return max(exponential * (0.5 + jitter / 2), (asked or 0.0) * (1.0 + jitter / 10))
+
+
+class SameServer(urllib.request.HTTPRedirectHandler):
+    """The token goes along wherever a redirection leads."""
+
+    def redirect_request(  # noqa: PLR0917  (as in the base class)
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        if urllib.parse.urlsplit(newurl)[:2] != urllib.parse.urlsplit(req.full_url)[:2]:
+            return None  # an error, then
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class Client:
@@ -150,6 +161,7 @@ class Client:
         self.secret = secret
         self.root = api_root(github.url)
         self.clock = clock
+        self.opener = urllib.request.build_opener(SameServer)
         self._token = ""
         self._expires = 0.0
 
@@ -177,8 +189,16 @@ class Client:
     @understood("token")
     def _installation_token(self) -> tuple[str, float]:
         jwt = app_jwt(self.github.app_id, self._sign, self.clock())
-        installation = self.github.installation_id or self._find_installation(jwt)
-        answer = self._send("POST", f"/app/installations/{installation}/access_tokens", {}, f"Bearer {jwt}")
+        try:
+            installation = self.github.installation_id or self._find_installation(jwt)
+            answer = self._send("POST", f"/app/installations/{installation}/access_tokens", {}, f"Bearer {jwt}")
+        except GitHubError as error:
+            if error.status == 404:  # of the App, which must not be taken for a runner's
+                raise SettingsError(
+                    f"can't sign in as the App {self.github.app_id} ({error}): check runner_app_id and "
+                    "runner_app_installation_id"
+                ) from None
+            raise
         expires = datetime.datetime.fromisoformat(answer["expires_at"].replace("Z", "+00:00"))
         return str(answer["token"]), expires.timestamp()
 
@@ -231,7 +251,7 @@ class Client:
         )
         what = f"{method} {self.root}{path.partition('?')[0]}"
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            with self.opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             if not moved and (there := self._moved(error)):
@@ -248,7 +268,7 @@ class Client:
             raise GitHubError(f"{what} answered something that is not JSON") from None
 
     def _moved(self, error: urllib.error.HTTPError) -> str:
-        """Where a repository is that was renamed, of the same server; urllib follows for GET only."""
+        """Where a repository is that was renamed; urllib follows for GET only."""
         there = urllib.parse.urljoin(self.root, error.headers.get("Location", ""))
         same = urllib.parse.urlsplit(there)[:2] == urllib.parse.urlsplit(self.root)[:2]
         return there if error.code in (307, 308) and same else ""
@@ -279,6 +299,13 @@ class Client:
                 if str(value["name"]).startswith(prefix):
                     yield registration(value)
 
+    @understood("list of runners")
+    def named(self, name: str) -> Registration | None:
+        """GitHub picks it: in a list of many pages it is overlooked when others go meanwhile."""
+        path = f"{scope_path(self.github)}/actions/runners"
+        listed = self._pages(path, "runners", f"name={urllib.parse.quote(name, safe='')}&")
+        return next((registration(value) for value in listed if value["name"] == name), None)
+
     def check_access(self) -> None:
         """GitHubError when these credentials may not look at the target's runners."""
         self.request("GET", f"{scope_path(self.github)}/actions/runners?per_page=1")
@@ -305,32 +332,37 @@ class Client:
                 raise
         return True
 
-    @understood("list of runner groups")
-    def group_id(self) -> int:
-        """The id of the wanted runner group. Only organizations and enterprises have groups."""
+    def admit(self) -> int:
+        """The id of the runner group to register in (only organizations and enterprises have any); an error
+        when a public repository could send jobs to runners there."""
         if self.github.scope == "repository":
-            return 1
-        return int(self._group()["id"])
+            public, group = not self.github.allow_public and self._is_public(), 1
+        else:
+            public, group = self._group()
+        if public and not self.github.allow_public:
+            raise SettingsError(
+                f"{self.github.target} is public or its runner group serves public "
+                "repositories: anyone could run code here. Close it, or set runner_allow_public"
+            )
+        return group
+
+    @understood("repository")
+    def _is_public(self) -> bool:
+        return not self.request("GET", scope_path(self.github))["private"]
 
     @understood("list of runner groups")
-    def _group(self) -> dict[str, Any]:
+    def _group(self) -> tuple[bool, int]:
+        """Whether public repositories may use it, and its id."""
         path = f"{scope_path(self.github)}/actions/runner-groups"
         found = []
         for group in self._pages(path, "runner_groups"):
             if group["name"] == self.github.group:
-                return dict(group)
+                return bool(group.get("allows_public_repositories", False)), int(group["id"])
             found.append(str(group["name"]))
         raise SettingsError(
             f"runner group {self.github.group!r} does not exist at {self.github.target}; "
             f"found: {', '.join(found) or 'none'}"
         )
-
-    @understood("repository or group")
-    def serves_public_repositories(self) -> bool:
-        """Whether a public repository could send jobs to runners registered here."""
-        if self.github.scope == "repository":
-            return not self.request("GET", scope_path(self.github))["private"]
-        return bool(self._group().get("allows_public_repositories", False))
 
     @understood("list of downloads")
     def newest_runner_version(self) -> str:
@@ -352,9 +384,9 @@ class Client:
             raise
         return datetime.datetime.fromisoformat(answer["published_at"].replace("Z", "+00:00")).timestamp()
 
-    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, key: str, query: str = "") -> Iterator[dict[str, Any]]:
         for page in range(1, 10_000):
-            answer = self.request("GET", f"{path}?per_page={PER_PAGE}&page={page}")
+            answer = self.request("GET", f"{path}?{query}per_page={PER_PAGE}&page={page}")
             yield from answer[key]
             if len(answer[key]) < PER_PAGE:
                 return

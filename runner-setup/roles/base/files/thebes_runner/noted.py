@@ -9,7 +9,6 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from thebes_runner import processes
@@ -32,10 +31,10 @@ def read(file: Path) -> str:
         return ""
 
 
-def wait(file: Path, expected: str, seconds: float, pause: Callable[[float], None] = time.sleep) -> bool:
+def wait(file: Path, expected: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while read(file) != expected:
         if time.monotonic() > deadline:
             return False
-        pause(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     return True

@@ -102,8 +102,7 @@ class Registered:
         if runner_id := self.state.get("runner_id"):
             return self.there().find(int(runner_id))
         # Of a lasting one, or when GitHub's answer was lost, the name alone is known.
-        listed = self.there().registrations(self.name) if self.name else iter(())
-        found = next((r for r in listed if r.name == self.name), None)
+        found = self.there().named(self.name) if self.name else None
         if found:
             self.state["runner_id"] = found.id
         return found

@@ -26,8 +26,9 @@ from thebes_runner.system import LOG
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
+FIREWALL_CHECK_SECONDS = 15.0
 # Checks in a row that find a listener offline before it is ended: it hangs. GitHub itself waits for a day.
-SILENT_CHECKS = 5
+SILENT_CHECKS = 3
 DOUBTFUL_FAILURES = 3
 PATIENT_FAILURES = 10  # half an hour by the default pauses
 BY_HAND = "delete it there under Settings, Actions, Runners"
@@ -71,6 +72,14 @@ class Outcome:
         return f"listener {self.result} ({self.code})"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Left:
+    """A registration that stays at GitHub."""
+
+    text: str  # which, and why
+    for_good: bool  # another attempt with these credentials would do no more
+
+
 def runner_name(prefix: str, instance: str) -> str:
     """A name never used before, so that a stale registration can't be in the way."""
     return f"{prefix}{instance}-{secrets.token_hex(4)}"
@@ -85,6 +94,7 @@ class Supervisor:
         self.client = self.registered.client
         self.failures = 0  # in a row
         self.broken = 0  # listeners in a row that failed without a job
+        self.next_check = 0.0  # of the registration (time.monotonic)
         self.stopping = False  # we ended the listener ourselves
         self.stale = False  # the listener is to begin anew as soon as it is idle
         self.silent = 0  # checks in a row that found it offline
@@ -135,6 +145,7 @@ class Supervisor:
                     self.failures = 0
                 except (RunnerKitError, OSError) as error:
                     self.failures += 1
+                    self.add("failures")
                     self.wait_after(error, self.failures)
             self.retire("drained")
         except Stopped:
@@ -148,16 +159,19 @@ class Supervisor:
 
     def cycle(self) -> None:
         self.prepare()
+        self.await_configuration()
         self.register()
         self.listen()
         outcome, had_job = self.finish()
-        if outcome.ok or had_job or self.stopping:
+        if had_job or self.stopping:
             self.broken = 0
-        else:
-            if not self.settings.ephemeral:
-                self.check_registration()  # where it is gone GitHub's listener ends at once, for ever
-                self.register_anew(outcome)
-            raise HostError(str(outcome))
+            return
+        # GitHub's listener ends when its registration is gone: well, or, if that is so when it begins, not well.
+        if outcome.ok or not self.settings.ephemeral:
+            self.check_registration()
+        if not self.settings.ephemeral:
+            self.register_anew(outcome)
+        raise HostError(f"{outcome}, without a job")
 
     def register_anew(self, outcome: Outcome) -> None:
         """After some failures in a row: a job may have broken the files of a lasting registration."""
@@ -199,6 +213,18 @@ class Supervisor:
             )
         reset.start_user_services(self.settings, self.instance)
 
+    def await_configuration(self) -> None:
+        """Without credentials there is nothing to do until a controller hands one over."""
+        if self.settings.github.auth != "none" or self.instance.prepared_file.exists():
+            return
+        wanted = "no one-time configuration: run site.yml from the controller"
+        LOG.info("%s: %s", self.instance.name, wanted)
+        self.note("waiting", last_error=wanted)
+        while not self.instance.prepared_file.exists():
+            if self.draining():
+                raise HostError(wanted)
+            time.sleep(POLL_SECONDS)
+
     def register(self) -> None:
         """Hand the listener what it needs, through a file that only root and systemd read."""
         self.note("registering")
@@ -207,9 +233,8 @@ class Supervisor:
         if prepared.exists():  # minted on the controller: good for exactly one job
             values = self.use_prepared(prepared)
         elif self.settings.ephemeral:
-            self.refuse_public()
+            group = self.client.admit()
             name = runner_name(self.settings.name_prefix, self.instance.name)
-            group = self.client.group_id()
             self.note_registration(runner_id=None, runner_name=name, terms=terms(self.settings))
             runner_id, blob = self.client.mint(name, self.settings.labels, group)
             self.note_registration(runner_id=runner_id)
@@ -218,7 +243,7 @@ class Supervisor:
             name = self.registered.name or self.lasting_name
             self.note_registration(runner_name=name, terms=self.registered.terms)
         else:
-            self.refuse_public()
+            self.client.admit()
             values = self.persistent_registration()
         text = "".join(f"{key}={value}\n" for key, value in values.items())
         system.write_atomic(self.instance.run_dir / "listener.env", text)
@@ -252,13 +277,6 @@ class Supervisor:
             values["ACTIONS_RUNNER_INPUT_RUNNERGROUP"] = target.group
         return values
 
-    def refuse_public(self) -> None:
-        if not self.settings.github.allow_public and self.client.serves_public_repositories():
-            raise HostError(
-                f"{self.settings.github.target} is public or its runner group serves public "
-                "repositories: anyone could run code here. Close it, or set runner_allow_public"
-            )
-
     def listen(self) -> None:
         self.stopping = False
         # When GitHub would not let a persistent one go that is to be made anew.
@@ -274,17 +292,21 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until the listener ends; meanwhile end it when asked, and notice a lost registration."""
-        next_check = time.monotonic() + self.settings.registration_check_seconds
+        self.schedule_check()
+        firewall_check = 0.0
         asked = False  # GitHub, since the last job, whether the listener may be ended
         with processes.handle(system.main_pid(self.instance.job_unit)) as handle:
             while not ended(handle, POLL_SECONDS):
                 busy = self.job_started()
+                self.count_job()
                 self.note("job" if busy else "idle")
                 self.clean_between_jobs()
-                due = time.monotonic() >= next_check
-                if due:
-                    next_check = time.monotonic() + self.settings.registration_check_seconds
+                if time.monotonic() >= firewall_check:
+                    firewall_check = time.monotonic() + FIREWALL_CHECK_SECONDS
                     self.check_firewall(busy)
+                due = time.monotonic() >= self.next_check
+                if due:
+                    self.schedule_check()
                 if busy:
                     asked = False
                 elif (self.stale or self.draining()) and not self.stopping and (due or not asked):
@@ -292,6 +314,11 @@ class Supervisor:
                     self.stop_idle_listener()
                 elif due:
                     self.check_registration()
+
+    def schedule_check(self, asked: float | None = None) -> None:
+        """GitHub counts the requests of a fleet: they are spread, and what it asks for is waited out."""
+        seconds = max(self.settings.registration_check_seconds, asked or 0.0)
+        self.next_check = time.monotonic() + seconds * random.uniform(1.0, 1.1)
 
     def check_firewall(self, busy: bool) -> None:
         """A flush of the host's rules takes ours along. Without them no job may come: the listener is ended
@@ -307,6 +334,17 @@ class Supervisor:
         """The watchdog is the one that knows; it writes the job's file as long as the job lasts."""
         return self.instance.job_file.exists()
 
+    def worker_logged(self) -> bool:
+        return any((self.instance.runner_dir / "_diag").glob("Worker_*.log"))
+
+    def count_job(self) -> None:
+        """Each once, by its worker: a lasting listener has many."""
+        job = system.read_state(self.instance.job_file)
+        worker = [job.get("worker"), job.get("started")]
+        if job and self.state.get("counted") != worker:
+            self.state["counted"] = worker
+            self.add("jobs")
+
     def check_registration(self) -> None:
         """End an idle listener that GitHub no longer knows, or has long not heard of. Doubt is no reason."""
         if self.settings.github.auth == "none" or not self.registration_known():
@@ -315,6 +353,7 @@ class Supervisor:
             found = self.registered.find()
         except (RunnerKitError, OSError) as error:
             LOG.warning("%s: can't check the registration: %s", self.instance.name, error)
+            self.schedule_check(getattr(error, "retry_after", None))
             return
         if found is None:
             LOG.warning("%s: registration is gone from GitHub: starting anew", self.instance.name)
@@ -410,29 +449,30 @@ class Supervisor:
         shown = system.unit_properties(self.instance.job_unit, "Result", "ExecMainStatus")
         outcome = Outcome(result=shown["Result"], code=int(shown["ExecMainStatus"]))
         (self.instance.run_dir / "listener.env").unlink(missing_ok=True)
-        had_job = self.job_started() or (outcome.ok and not self.stopping)
+        had_job = self.job_started()
+        self.count_job()
         self.instance.job_file.unlink(missing_ok=True)
-        if had_job:
+        if not (had_job or self.stopping) and self.settings.ephemeral and self.worker_logged():
+            had_job = True  # which ended before the watchdog saw it
             self.add("jobs")
-        elif not (outcome.ok or self.stopping):
-            self.add("failures")
         LOG.info("%s: %s%s", self.instance.name, outcome, "" if had_job else ", no job")
-        self.note("ended", last_outcome=str(outcome), ended=time.time())
+        self.note("ended", ended=time.time())
         return outcome, had_job
 
     def retire(self, phase: str) -> None:
         if left := self.end(phase):
-            LOG.warning("%s: %s", self.instance.name, left)
+            LOG.warning("%s: %s", self.instance.name, left.text)
 
-    def end(self, phase: str) -> str | None:
-        """End, deregister and wipe; which registration is still at GitHub and why, or None."""
+    def end(self, phase: str) -> Left | None:
+        """End, deregister and wipe; the registration that is still at GitHub, if any."""
         self.stop_listener()
         left = None
         try:
             if not self.deregister():
-                left = self.registered.left("GitHub says that a job runs on it")
+                left = Left(text=self.registered.left("GitHub says that a job runs on it"), for_good=False)
         except (RunnerKitError, OSError) as error:  # OSError: a key or token that can't be read
-            left = self.registered.left(error)
+            hopeless = isinstance(error, OSError) or refused(error)
+            left = Left(text=self.registered.left(error), for_good=hopeless)
             self.give_up(error)
         reset.reset(self.settings, self.instance)
         self.note(phase)
@@ -456,7 +496,7 @@ class Supervisor:
             random.random(),
         )
         LOG.error("%s: %s; next try in %.0f s", self.instance.name, error, seconds)
-        self.note("waiting", last_error=str(error), failures_in_a_row=failures)
+        self.note("waiting", last_error=str(error))
         deadline = time.monotonic() + seconds
         prepared = self.instance.prepared_file
         while time.monotonic() < deadline and not (self.draining() or prepared.exists()):

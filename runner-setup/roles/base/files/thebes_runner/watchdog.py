@@ -2,8 +2,8 @@
 
 The age of a job is the age of its `Runner.Worker`, read from /proc by root: idle time does not
 count, and a job can't make itself younger. Once seen, a job counts until its listener has ended,
-so hiding the worker changes nothing; and the job-started hook lets no step run before. All state
-is the file job.json of the instance, so a restart of the watchdog forgets nothing.
+so hiding the worker changes nothing; and the job-started hook lets no step run before. What is known
+of a job is in the file job.json of the instance, so a restart of the watchdog forgets no job.
 """
 
 from __future__ import annotations
