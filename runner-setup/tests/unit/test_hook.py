@@ -17,8 +17,8 @@ from conftest import Command
 from fake_github import FakeGitHub
 from thebes_runner import noted
 from thebes_runner.github import Client
-from thebes_runner.hook import refusal
-from thebes_runner.settings import GitHub, Instance, Runner, Watchdog
+from thebes_runner.hook import escape, refusal
+from thebes_runner.settings import GitHub, Instance, Policy, Runner, Watchdog
 from thebes_runner.watchdog import Watch
 
 DOUBLE = Path(__file__).resolve().parents[1] / "doubles" / "runner"
@@ -60,13 +60,13 @@ def pull(head: object) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_who_may_run_here(env: dict[str, str], event: dict[str, Any], reason: str | None) -> None:
-    found = refusal(POLICY, {**ENV, **env}, event)
+    found = refusal(Policy(**POLICY), {**ENV, **env}, event)
     assert (found is None) if reason is None else (found is not None and reason in found)
 
 
-def test_a_deleted_policy_can_be_allowed_by_name_only() -> None:
+def test_public_repositories_and_forks_can_be_allowed() -> None:
     open_policy = {**POLICY, "public": True, "forks": True}
-    assert refusal(open_policy, {**ENV, "GITHUB_EVENT_NAME": "pull_request"}, pull(None)) is None
+    assert refusal(Policy(**open_policy), {**ENV, "GITHUB_EVENT_NAME": "pull_request"}, pull(None)) is None
 
 
 def hook_program(folder: Path, setup: str = "") -> Path:
@@ -105,7 +105,14 @@ def test_the_program_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "policy"), [("{", json.dumps(POLICY)), ("[]", json.dumps(POLICY)), ("{}", None), ("{}", "{}")]
+    ("event", "policy"),
+    [
+        ("{", json.dumps(POLICY)),
+        ("[]", json.dumps(POLICY)),
+        ("{}", None),
+        ("{}", "{}"),
+        *((json.dumps(EVENT), json.dumps({**POLICY, key: "*"})) for key in ("events", "repositories", "workflows")),
+    ],
 )
 def test_what_cannot_be_examined_is_refused(tmp_path: Path, event: str, policy: str | None) -> None:
     done = run_hook(tmp_path, event, policy)
@@ -113,11 +120,12 @@ def test_what_cannot_be_examined_is_refused(tmp_path: Path, event: str, policy: 
     assert "can't be examined" in done.stdout
 
 
-def test_names_cannot_inject_workflow_commands(tmp_path: Path) -> None:
+def test_names_cannot_inject_workflow_commands() -> None:
     evil = {**ENV, "GITHUB_EVENT_NAME": "x\n::warning::y"}
-    reason = refusal(POLICY, evil, EVENT)
+    reason = refusal(Policy(**POLICY), evil, EVENT)
     assert reason is not None
     assert "\n" not in reason
+    assert escape("50%\r\n::warning::y") == "50%25%0D%0A::warning::y"
 
 
 # --- a whole job, by the stand-in of the runner -----------------------------------------------

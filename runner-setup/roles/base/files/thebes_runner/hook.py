@@ -18,36 +18,37 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from thebes_runner import noted, processes, settings
 from thebes_runner.processes import Process
+from thebes_runner.settings import Policy
 
 WAIT_SECONDS = 60.0
 SHUTDOWN_SECONDS = 30.0  # a runner interrupts a step, 7.5 s later it terminates it
 
 
-def refusal(policy: Mapping[str, Any], env: Mapping[str, str], event: Mapping[str, Any]) -> str | None:
+def refusal(policy: Policy, env: Mapping[str, str], event: Mapping[str, Any]) -> str | None:
     """Why this job must not run here, or None."""
     name = env.get("GITHUB_EVENT_NAME", "")
     repository = env.get("GITHUB_REPOSITORY", "")
     workflow = env.get("GITHUB_WORKFLOW_REF", "")
-    if name not in policy["events"]:
+    if name not in policy.events:
         return f"event {name!r} is not in runner_allowed_events"
-    if not matches(repository, policy["repositories"]):
+    if not matches(repository, policy.repositories):
         return f"repository {repository!r} is not in runner_allowed_repositories"
-    if not matches(workflow, policy["workflows"]):
+    if not matches(workflow, policy.workflows):
         return f"workflow {workflow!r} is not in runner_allowed_workflows"
-    if not policy["public"] and event.get("repository", {}).get("private") is not True:
+    if not policy.public and event.get("repository", {}).get("private") is not True:
         return f"repository {repository!r} is not known to be private; see runner_allow_public"
-    if not policy["forks"] and comes_from_fork(event):
+    if not policy.forks and comes_from_fork(event):
         return "the change comes from a fork; see runner_allow_forks"
     return None
 
 
-def matches(value: str, patterns: list[str]) -> bool:
+def matches(value: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(value.lower(), pattern.lower()) for pattern in patterns)
 
 
@@ -78,7 +79,7 @@ def unnoted(worker: Process, env: Mapping[str, str]) -> str | None:
 def examine(env: Mapping[str, str], worker: Process | None) -> str | None:
     """Why this job must not run here, or None."""
     try:
-        policy = settings.read_json(settings.CONFIG_DIR / "policy.json")
+        policy = settings.policy()
         event = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
         reason = refusal(policy, env, event)
         if reason is None and worker is None:
@@ -126,7 +127,3 @@ def judge() -> int:
 def escape(text: str) -> str:
     """Untrusted names must not become workflow commands of their own."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -196,6 +196,17 @@ class Observability:
     textfile: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Policy:
+    """policy.json: which jobs the job-started hook lets begin."""
+
+    events: list[str]
+    repositories: list[str]  # patterns, as for fnmatch
+    workflows: list[str]
+    public: bool
+    forks: bool
+
+
 SHARED = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS")
 
 
@@ -258,3 +269,13 @@ def maintenance(path: Path | None = None) -> Maintenance:
 def observability(path: Path | None = None) -> Observability:
     where = path or CONFIG_DIR / "observability.json"
     return build(Observability, read_json(where), str(where))
+
+
+def policy(path: Path | None = None) -> Policy:
+    where = path or CONFIG_DIR / "policy.json"
+    value = build(Policy, read_json(where), str(where))
+    for name in ("events", "repositories", "workflows"):
+        # Of a text, each letter would be a pattern, an asterisk among them.
+        if not isinstance(getattr(value, name), list):
+            raise SettingsError(f"{where}: {name} is no list")
+    return value
