@@ -7,6 +7,7 @@ import os
 import pwd
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -320,3 +321,26 @@ def test_any_number_of_files_among_the_diagnostics_is_not_looked_through(
         (diag / f"{number}.log").touch()
     reset.keep_diagnostics(instance, max_mib=1)
     assert len(list((tmp_path / "log").rglob("*.log"))) == 3
+
+
+def test_the_root_daemon_begins_anew_between_jobs_when_its_settings_are_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """Started 50 s after boot, or not at all; a clock that was ahead when the file was written is no reason."""
+    file, log = tmp_path / "docker.json", tmp_path / "log"
+    file.touch()
+    monkeypatch.setattr(reset, "ROOT_DAEMON_READS", (file, tmp_path / "none"))
+    booted = time.time() - processes.since_boot()
+    for state, written, restarted in (
+        ("active", booted + 49, False),
+        ("active", booted + 51, True),
+        ("active", time.time() + 3600, False),
+        ("inactive", booted + 49, True),
+    ):
+        shown = f"ActiveState={state}\\nExecMainStartTimestampMonotonic=50000000\\n"
+        command("systemctl", f'[ "$1" = show ] || echo "$@" >>{log}; printf "{shown}"')
+        os.utime(file, (written, written))
+        reset.renew_root_daemon()
+        expected = "daemon-reload\nrestart docker.service\n" if restarted else ""
+        assert (log.read_text() if log.exists() else "") == expected
+        log.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ PROGRAM = (
     "usr/local/lib/thebes-runner/thebes_runner.zip",
     "etc/thebes-runner/environment",
     "etc/thebes-runner/runner.json",
+    "etc/ssl/certs/ca-certificates.crt",  # read once by what has begun, Docker among them
 )
 # In the order in which they take it up: the watchdog must know a runner before that begins to take jobs.
 FIREWALL, WATCHDOG, RUNNER = "thebes-firewall.service", "thebes-watchdog.service", "thebes-runner@*.service"
@@ -35,6 +36,7 @@ READ = {
         UNITS + "thebes-job@*.service.d/thebes.conf",
         UNITS + "user@*.service.d/thebes.conf",
         UNITS + "user-*.slice.d/thebes.conf",
+        UNITS + "docker.service.d/thebes.conf",  # the supervisor restarts it, when no job runs
         "etc/systemd/user/thebes-docker.service",
         "etc/thebes-runner/docker.json",
         "usr/local/lib/thebes-runner/docker/*",

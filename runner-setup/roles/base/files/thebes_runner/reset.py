@@ -35,6 +35,13 @@ SYSV_KINDS = {
 KEYS = Path("/proc/keys")
 KEYRINGS = ("@u", "@us")  # the user's, and that of its sessions
 CLEAR_PERSISTENT = 'if ring=$(keyctl get_persistent @s "$1" 2>/dev/null); then keyctl clear "$ring"; fi'
+ROOT_DAEMON = "docker.service"
+ROOT_DAEMON_READS = (
+    Path("/etc/systemd/system/docker.service.d/thebes.conf"),
+    Path("/etc/thebes-runner/docker.json"),
+    Path("/etc/thebes-runner/environment"),
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+)
 PERSISTENT_FILES = frozenset({".runner", ".credentials", ".credentials_rsaparams"})
 # The kernel allows 2 MiB of arguments, and less where the stack is limited.
 ARGUMENT_BYTES = 64 * 1024
@@ -108,12 +115,31 @@ def stop_user_services(instance: Instance) -> None:
         system.run("systemctl", "stop", unit, timeout=120)
 
 
+def newest(files: Iterable[Path]) -> float:
+    """When the last of them was written; not what a clock of then says that is ahead of ours."""
+    now = time.time()
+    times = [file.stat().st_mtime for file in files if file.exists()]
+    return max((at for at in times if at <= now), default=0.0)
+
+
+def renew_root_daemon() -> None:
+    """Between jobs, as a restart ends all containers: with what has changed of its settings since it began."""
+    started = system.unit_started(ROOT_DAEMON)
+    began = 0.0 if started is None else time.time() - processes.since_boot() + started
+    if began < newest(ROOT_DAEMON_READS):
+        LOG.info("%s begins anew, with what has changed", ROOT_DAEMON)
+        system.run("systemctl", "daemon-reload")
+        system.run("systemctl", "restart", ROOT_DAEMON, timeout=120)
+
+
 def start_user_services(settings: Runner, instance: Instance) -> None:
     """Start the instance's user manager and, in rootless mode, wait for its Docker daemon."""
     if settings.docker_mode == "rootless":
         system.run("systemctl", "start", instance.user_unit)
     if settings.docker_mode == "none":
         return
+    if settings.docker_mode == "rootful":
+        renew_root_daemon()
     daemon = docker.daemon(settings, instance)
     try:
         daemon.wait(settings.docker_start_seconds)
