@@ -63,6 +63,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"base_packages": {"a": 1}}, "base_packages"),
     ({"base_ca_certificates": ["a/x.pem", "x.crt"]}, 'base_ca_certificates is ["a/x.pem", "x.crt"]; expected files'),
     ({"runner_name_prefix": "x" * 54, "runner_instances": ["a", "bc"]}, "would have 65 characters, GitHub takes 64"),
+    ({"runner_allowed_repositories": "acme/product-*"}, "runner_allowed_repositories is text; expected a list"),
+    ({"runner_environment": "A=b"}, "runner_environment is text; expected a dict (in YAML; after --extra"),
+    ({"runner_app_key_file": "/nowhere.pem"}, "runner_app_key_file is /nowhere.pem: there is no such file here"),
+    ({"runner_auth": "token", "runner_token_file": "/nowhere"}, "runner_token_file is /nowhere: there is no such file"),
+    ({"base_ca_certificates": ["/nowhere.crt"]}, "base_ca_certificates has /nowhere.crt: there is no such file here"),
     ({"maintenance_calendar": ""}, 'maintenance_calendar is ""; expected a time that systemd knows'),
     ({"runner_memory_max": "6GB"}, 'runner_memory_max is "6GB"; expected a size as 6G, or nothing for no limit'),
 ]  # fmt: skip
@@ -83,6 +88,9 @@ UNFIT: list[tuple[dict[str, Any], str]] = [
     ({"observability_listen": "9100"}, 'observability_listen is "9100"; expected ADDRESS:PORT'),
     ({"runner_backoff_seconds": 0}, "runner_backoff_seconds is 0; expected more than 0"),
     ({"watchdog_job_minutes": -20}, "watchdog_job_minutes is -20; expected more than 0"),
+    ({"watchdog_job_minutes": float("nan")}, "watchdog_job_minutes is nan; expected more than 0"),
+    ({"watchdog_disk_min_mib": float("nan")}, "watchdog_disk_min_mib is nan; expected 0 or more"),
+    ({"runner_blocked_addresses": ["169.254/16"]}, 'runner_blocked_addresses has "169.254/16"; expected addresses or'),
     ({"watchdog_grace_minutes": -1}, "watchdog_grace_minutes is -1; expected 0 or more"),
 ]  # fmt: skip
 
@@ -230,6 +238,20 @@ def test_architecture_labels_checksum_and_packages_follow_from_the_machine(machi
     assert "libicu72" in said["debian-12"]
     assert "libicu76" in said["debian-13-arm"]
     assert "docker-compose-v2" in said["ubuntu-24"]
+
+
+def test_a_machine_that_is_down_does_not_keep_the_others_from_their_turn(tmp_path: Path) -> None:
+    """It is named at the end; here the other one is then refused, for one reason or another."""
+    down = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_common_args": "-o ConnectTimeout=5"}
+    here = {"ansible_connection": "local", "ansible_become": False, "runner_scope": "team"}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"down": down, "here": here}}}))
+    command = ["ansible-playbook", "--inventory", str(tmp_path / "hosts.json"), "site.yml"]
+    env = {**os.environ, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
+    assert done.returncode != 0
+    assert "fatal: [here]: FAILED!" in done.stdout.partition("TASK [preflight : ")[2]
+    recap = re.findall(r"^(\w+) .* unreachable=(\d) +failed=(\d)", done.stdout, re.MULTILINE)
+    assert recap == [("down", "1", "0"), ("here", "0", "1")]
 
 
 def test_good_settings_pass(answers: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,34 @@ from typing import Any
 
 import yaml
 
+# What the types of argument specifications are in Python.
+KINDS: dict[str, type] = {"list": list, "dict": dict}
+
 
 def preflight_options(role: str, roles_path: str) -> list[str]:
     """The options that a role's argument specification names."""
     text = Path(roles_path, role, "meta", "argument_specs.yml").read_text(encoding="utf-8")
     return sorted(yaml.safe_load(text)["argument_specs"]["main"].get("options", {}))
+
+
+def preflight_collections(roles: list[str], roles_path: str) -> dict[str, str]:
+    """The options of these roles that are lists or dictionaries, and which."""
+    found: dict[str, str] = {}
+    for role in roles:
+        text = Path(roles_path, role, "meta", "argument_specs.yml").read_text(encoding="utf-8")
+        options = yaml.safe_load(text)["argument_specs"]["main"].get("options", {})
+        found |= {name: option["type"] for name, option in options.items() if option["type"] in KINDS}
+    return found
+
+
+def preflight_shapeless(values: Mapping[str, Any], collections: Mapping[str, str]) -> str:
+    """Which of these is something else, often text. Ansible's own check would take that for a list of one, and leave
+    it as it is, so that a program would go through its letters."""
+    for name, value in values.items():
+        if not isinstance(value, KINDS[collections[name]]):
+            found = "text" if isinstance(value, str) else json.dumps(value)
+            return f"{name} is {found}; expected a {collections[name]} (in YAML; after --extra-vars in JSON)"
+    return ""
 
 
 def preflight_nearest(name: str, known: list[str]) -> str:
@@ -58,20 +82,35 @@ def preflight_blocked(addresses: list[str], networks: list[str]) -> str:
     return next(inside, "")
 
 
+def is_network(text: object) -> bool:
+    try:
+        ipaddress.ip_network(str(text), strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def misfit(name: str, value: Any, form: Mapping[str, Any]) -> str:
+    if "above" in form:
+        good = form["above"] < float(value) < math.inf
+        return "" if good else f"{name} is {value}; expected more than {form['above']}"
+    if "least" in form:
+        good = form["least"] <= float(value) < math.inf
+        return "" if good else f"{name} is {value}; expected {form['least']} or more"
+    if "network" in form:
+        said = f"{name} has {json.dumps(str(value))}; expected addresses or networks as 169.254.0.0/16"
+        return "" if is_network(value) else said
+    found = "" if form.get("secret") else f" is {json.dumps(str(value))}"
+    return "" if re.fullmatch(form["form"], str(value)) else f"{name}{found}; expected {form['expected']}"
+
+
 def preflight_misfit(values: Mapping[str, Any], forms: list[dict[str, Any]]) -> str:
     """Which setting's value is not of its form, and what was expected; empty when all are."""
     for form in forms:
         for name in form["settings"]:
             for value in values[name] if isinstance(values[name], list) else [values[name]]:
-                if "above" in form:
-                    if float(value) <= form["above"]:
-                        return f"{name} is {value}; expected more than {form['above']}"
-                elif "least" in form:
-                    if float(value) < form["least"]:
-                        return f"{name} is {value}; expected {form['least']} or more"
-                elif not re.fullmatch(form["form"], str(value)):
-                    found = "" if form.get("secret") else f" is {json.dumps(str(value))}"
-                    return f"{name}{found}; expected {form['expected']}"
+                if said := misfit(name, value, form):
+                    return said
     return ""
 
 
@@ -79,6 +118,8 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         return {
             "preflight_options": preflight_options,
+            "preflight_collections": preflight_collections,
+            "preflight_shapeless": preflight_shapeless,
             "preflight_nearest": preflight_nearest,
             "preflight_misspelt": preflight_misspelt,
             "preflight_namesakes": preflight_namesakes,

@@ -1,4 +1,4 @@
-"""A Docker of others is neither stopped nor emptied: preflight's answers to machines that have one."""
+"""What preflight says to a Docker of others, which would be stopped or emptied, and to their node exporter."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ STOPPED = (
     "has docker.socket, docker.service, containerd.service, not brought by this kit, which rootless mode would stop"
 )
 DELETED = "and docker_mode rootful deletes all that there are after each job"
+EXPORTER = "prometheus-node-exporter"
 # docker_mode, what is on the machine, and what it is told.
 MACHINES: list[tuple[str, str, dict[str, Any], str]] = [
     ("bare", "rootless", {}, ""),
@@ -37,6 +38,9 @@ MACHINES: list[tuple[str, str, dict[str, Any], str]] = [
     ("dockers-own", "rootless", {"packages": ["docker-ce", "containerd.io"]},
      "has containerd.io, docker-ce, which docker.io would replace"),
     ("dockers-own-rootful", "rootful", {"packages": ["docker-ce"]}, "has docker-ce, which docker.io would replace"),
+    ("exporter", "rootless", {"packages": [EXPORTER]}, f"exporter already has {EXPORTER}, not brought by this kit"),
+    ("exporter-of-the-kit", "none", {"packages": [EXPORTER], "installed": [EXPORTER]}, ""),
+    ("exporter-as-it-is", "none", {"packages": [EXPORTER], "observability": False}, ""),
     ("bare-rootful", "rootful", {}, ""),
     ("empty", "rootful", {"units": ENABLED, "folders": ["containers"], "answers": ([], None)}, ""),
     ("volume", "rootful", {"units": ENABLED, "folders": ["volumes/shop_db"]},
@@ -98,6 +102,12 @@ def make(place: Path, there: dict[str, Any]) -> socketserver.BaseServer | None:
     return serve(path, *there["answers"]) if "answers" in there else None
 
 
+def tasks_below(file: str) -> Any:
+    """A role's tasks, with their absolute paths below each machine's folder."""
+    text = json.dumps(yaml.safe_load((ROOT / file).read_text()))
+    return json.loads(re.sub(r"(?<![\w.}])/(etc|var)/", r"{{ place }}/\1/", text))
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """All machines in one run, each a folder of this one with stand-ins of the commands that ask it."""
@@ -107,12 +117,15 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         (folder / "bin" / name).write_text(f'#!/bin/sh\ncat "$PLACE/{file}"\n')
         (folder / "bin" / name).chmod(0o755)
     servers = [make(folder / name, there) for name, _, there, _ in MACHINES]
-    text = json.dumps(yaml.safe_load((ROOT / "roles/preflight/tasks/docker.yml").read_text()))
-    tasks = json.loads(re.sub(r"(?<![\w.}])/(etc|var)/", r"{{ place }}/\1/", text))
+    of_any_mode, tasks = (tasks_below(f"roles/preflight/tasks/{name}.yml") for name in ("packages", "docker"))
     of_mode = {"block": tasks, "when": "docker_mode != 'none'"}
     play = [{"hosts": "all", "connection": "local", "gather_facts": False, "any_errors_fatal": False,
-             "environment": {"PLACE": "{{ place }}"}, "tasks": [of_mode]}]  # fmt: skip
-    hosts = {name: {**GOOD, "docker_mode": mode, "place": str(folder / name)} for name, mode, *_ in MACHINES}
+             "environment": {"PLACE": "{{ place }}"}, "tasks": [*of_any_mode, of_mode]}]  # fmt: skip
+    hosts = {
+        name: {**GOOD, "docker_mode": mode, "place": str(folder / name),
+               "observability_node_exporter": there.get("observability", True)}
+        for name, mode, there, _ in MACHINES
+    }  # fmt: skip
     yield ask(folder, yaml.safe_dump(play, sort_keys=False), hosts, path=f"{folder}/bin:")
     for server in filter(None, servers):
         server.shutdown()
@@ -120,7 +133,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 @pytest.mark.parametrize("name", [m[0] for m in MACHINES])
-def test_a_docker_of_others_is_refused(told: Told, name: str) -> None:
+def test_what_is_of_others_is_refused(told: Told, name: str) -> None:
     expected = next(m[3] for m in MACHINES if m[0] == name)
     answer = told[0].get(name, "nothing")
     assert (expected in answer) if expected else (answer == "nothing"), answer
