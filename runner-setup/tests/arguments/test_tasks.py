@@ -139,6 +139,19 @@ def test_the_jobs_environment_reaches_them_as_it_is_and_sets_nothing_else(tmp_pa
     assert (tmp_path / "unit").read_text().endswith(ESCAPED)
 
 
+@pytest.mark.parametrize("mode", ["rootless", "rootful"])
+def test_needrestart_leaves_alone_what_would_end_a_job(tmp_path: Path, mode: str) -> None:
+    """Its configuration is Perl; it takes the first of these whose pattern fits."""
+    template = {"src": str(ROOT / "roles/runner/templates/needrestart.conf.j2"), "dest": str(tmp_path / "conf")}
+    done = play(tmp_path, {"ansible.builtin.template": template}, docker_mode=mode)
+    assert done.returncode == 0, done.stdout
+    program = f"""our %nrconf; do "{tmp_path}/conf" // die $@;
+    for my $unit (@ARGV) {{ print "$unit\n" if grep {{ $unit =~ /$_/ }} keys %{{$nrconf{{override_rc}}}}; }}"""
+    units = ["thebes-runner@a.service", "thebes-job@b-2.service", "docker.service", "thebes-watchdog.service"]
+    left = subprocess.run(["perl", "-e", program, *units], check=True, capture_output=True, text=True).stdout.split()
+    assert left == units[: 3 if mode == "rootful" else 2]
+
+
 def below(folder: Path, file: str, *names: str) -> list[dict[str, Any]]:
     """Named tasks of a role (all without names), with their absolute paths below a folder and no owner."""
     tasks = yaml.safe_load(re.sub(r"(?<![\w.}])/(etc|var|usr|srv)/", rf"{folder}/\1/", (ROOT / file).read_text()))
