@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Command, Runners
 from fake_github import FakeGitHub
-from thebes_runner import firewall, fresh, health, processes, reset, settings, supervise, system
+from thebes_runner import firewall, fresh, health, notes, processes, reset, settings, supervise, system
 from thebes_runner.errors import HostError, SettingsError
 from thebes_runner.settings import GitHub
 
@@ -90,7 +90,7 @@ def test_the_firewall_covers_users_containers_and_both_families() -> None:
     script = firewall.ruleset([range(999, 1000), range(100000, 165536)], ["169.254.169.254", "fd00:ec2::254"])
     assert "meta skuid { 999, 100000-165535 } ip daddr 169.254.169.254/32 counter reject" in script
     assert "ip6 daddr fd00:ec2::254/128 counter reject" in script
-    if shutil.which("nft"):  # its own parser is the better judge; needs no root with --check --numeric
+    if shutil.which("nft"):  # its own parser is the better judge
         done = subprocess.run(
             ["nft", "--check", "--file", "-"], input=script, text=True, capture_output=True, check=False
         )
@@ -169,6 +169,20 @@ def example(**changes: object) -> health.Health:
         "last_error": "",
     }  # fmt: skip
     return health.Health(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_runner_without_its_user_does_not_hide_the_others(
+    runner: Runners, instance: settings.Instance, command: Command
+) -> None:
+    """As in a site.yml that ended half-way; and one whose supervisor is dead says nothing of its own."""
+    command("systemctl", "echo ActiveState=inactive")
+    missing = settings.Instance(name="b", user="no-such-user", directory="/nowhere")
+    host = runner(missing, instance)
+    notes.write(instance, {"phase": "idle"})
+    found = [health.examine(host, one) for one in host.instances]
+    assert [(h.instance, h.phase) for h in found] == [("b", "unknown"), ("a", "unknown")]
+    assert "user no-such-user of runner b does not exist" in found[0].last_error
+    assert "no-such-user" not in health.prometheus(found)
 
 
 def test_metrics_have_help_type_and_one_phase() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from thebes_runner import docker, notes, processes, settings, system, watchdog
+from thebes_runner.errors import SettingsError
 from thebes_runner.settings import Instance, Runner
 
 PHASES = (
@@ -20,20 +21,20 @@ class Health:
     """One instance. Sizes in MiB, times in seconds."""
 
     instance: str
-    phase: str
-    phase_seconds: float
-    runner_name: str
-    job_seconds: float
-    jobs: int
-    failures: int
-    registrations_lost: int
-    watchdog_ends: int
-    docker: bool
-    memory_mib: float
-    disk_free_mib: float
-    version: str
-    outdated_days: float
-    last_error: str
+    phase: str = "unknown"
+    phase_seconds: float = 0.0
+    runner_name: str = ""
+    job_seconds: float = 0.0
+    jobs: int = 0
+    failures: int = 0
+    registrations_lost: int = 0
+    watchdog_ends: int = 0
+    docker: bool = False
+    memory_mib: float = 0.0
+    disk_free_mib: float = 0.0
+    version: str = ""
+    outdated_days: float = 0.0
+    last_error: str = ""
 
 
 def docker_ready(runner: Runner, instance: Instance) -> bool:
@@ -46,6 +47,14 @@ def watchdog_ends(instance: Instance) -> int:
 
 
 def examine(runner: Runner, instance: Instance) -> Health:
+    """One that is not made yet, or not quite removed, keeps nobody from asking after the others."""
+    try:
+        return examined(runner, instance)
+    except SettingsError as error:
+        return Health(instance=instance.name, last_error=str(error))
+
+
+def examined(runner: Runner, instance: Instance) -> Health:
     state = notes.read(instance)
     job = watchdog.read_job(instance)
     outdated = system.read_state(settings.STATE_DIR / "version.json").get("outdated_since")
@@ -95,7 +104,12 @@ def prometheus(values: Iterable[Health]) -> str:
     ])  # fmt: skip
     metric("job_age_seconds", "gauge", "Age of the running job, 0 without one.", each("job_seconds"))
     metric("jobs_total", "counter", "Jobs that ran.", each("jobs"))
-    metric("failures_total", "counter", "Listeners that ended badly without a job.", each("failures"))
+    metric(
+        "failures_total",
+        "counter",
+        "Times that it could not be cleaned, register or listen.",
+        each("failures"),
+    )
     metric(
         "registrations_lost_total",
         "counter",
@@ -112,7 +126,7 @@ def prometheus(values: Iterable[Health]) -> str:
     metric(
         "outdated_days",
         "gauge",
-        "Days since a newer release was seen; GitHub stops at 30.",
+        "Days since the next release came out; GitHub stops at 30.",
         each("outdated_days"),
     )
     return "\n".join(lines) + "\n"
