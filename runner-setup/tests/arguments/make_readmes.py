@@ -9,7 +9,7 @@ import yaml
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 WHAT = {
     "preflight": "Runs first, on all machines, and stops before anything is changed on any of them.",
-    "base": "Also carries the host programs (`files/thebes_runner`), which are plain Python without dependencies.",
+    "base": "The host programs (`files/thebes_runner`) are plain Python without dependencies.",
     "docker": "Rootless: each runner gets a daemon under its own user, with its own images, limits and socket.",
     "runner": "Users, folders, units, credentials and the hook. `tasks_from: start`, `online`, `drain` and `remove` are"
     " used by the playbooks.",

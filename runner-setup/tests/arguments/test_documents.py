@@ -18,11 +18,10 @@ def test_each_roles_page_is_that_of_its_settings() -> None:
 def test_every_claim_names_tests_that_exist() -> None:
     page = (ROOT.parent / "docs" / "runner-security.md").read_text()
     tests = "".join(path.read_text() for kind in ("host", "unit") for path in (ROOT / "tests" / kind).glob("test_*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", page) if f"def {name}(" not in tests] == []
     rows = [
         line for line in page.partition("## Can't")[2].partition("## Can\n")[0].splitlines() if line.startswith("| ")
     ]
     assert len(rows) > 10
     for row in rows[1:]:
-        named = re.findall(r"`(test_\w+)`", row)
-        assert named, row
-        assert [name for name in named if f"def {name}(" not in tests] == []
+        assert re.search(r"`test_\w+`", row), row

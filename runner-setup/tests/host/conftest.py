@@ -106,9 +106,9 @@ class Host:
         found = [line.split()[0] for line in said.splitlines() if text in line]
         return float(found[0]) if found else 0.0
 
-    def guard_ended(self, instance: str, since: float) -> float:
-        """When the watchdog's guard of memory ended the instance's job; 0 for not yet."""
-        return self.watchdog_said(f"{instance}: watchdog (memory)", since)
+    def guard_ended(self, instance: str, since: float, scarce: str = "memory") -> float:
+        """When the watchdog's guard of memory or disk ended the instance's job; 0 for not yet."""
+        return self.watchdog_said(f"{instance}: watchdog ({scarce})", since)
 
     def now(self) -> float:
         return float(self.run("date +%s.%N"))

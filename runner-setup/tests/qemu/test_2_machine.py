@@ -22,7 +22,8 @@ def test_container_limits_hold(github: GitHub, host: Host) -> None:
             "mkdir -p ctx/bin; cp /bin/sh /bin/cat ctx/bin/;"
             " for l in $(ldd /bin/sh /bin/cat | grep -o '/[^ )]*' | grep '\\.so' | sort -u);"
             " do mkdir -p ctx$(dirname $l); cp -L $l ctx$l; done; tar -C ctx -c . | docker import - small",
-            "test $(docker run --rm --memory 64m --pids-limit 50 small cat /sys/fs/cgroup/memory.max) = 67108864",
+            "test $(docker run --rm --memory 64m small cat /sys/fs/cgroup/memory.max) = 67108864",
+            "test $(docker run --rm --pids-limit 50 small cat /sys/fs/cgroup/pids.max) = 50",
             "printf 'FROM small\\nRUN cat /proc/self/cgroup\\n' | DOCKER_BUILDKIT=1 docker build -",
             "test $(docker run --rm --cpus 0.5 small cat /sys/fs/cgroup/cpu.max | cut -d' ' -f1) = 50000",
         ),
@@ -38,9 +39,11 @@ def test_the_runners_limits_hold(github: GitHub, host: Host) -> None:
         jobs.submit("python3 -c 'x = bytearray(1500 * 1024 * 1024)' && echo too much || echo killed as it should"),
         SLOW,
     )
-    assert "killed as it should" in job["log"]
+    assert "\nkilled as it should\n" in job["log"]
     ready(github, but=job["runner"])
     slice_ = f"/sys/fs/cgroup/user.slice/user-{host.uid('a')}.slice"
+    service = f"{slice_}/user@{host.uid('a')}.service"
+    assert {"cpu", "cpuset", "io", "memory", "pids"} <= set(host.run(f"cat {service}/cgroup.controllers").split())
     assert host.run(f"cat {slice_}/memory.max {slice_}/cpu.max {slice_}/pids.max").splitlines() == [
         "1073741824",
         "100000 100000",
