@@ -1,12 +1,14 @@
 #!/bin/bash
 # Usage: machine.sh COMMAND … — runs it beside a whole virtual machine (own kernel, pure cgroup v2, all capabilities,
 # SSH, an orderly restart) and a fake GitHub. Where there is no KVM it is emulated in software, which is slow.
-# ARCHITECTURE=arm64 is another processor than x86-64 (amd64), emulated on the latter.
+# ARCHITECTURE=arm64 is another processor than x86-64 (amd64), emulated on the latter; SUITE is another system than
+# Debian 12: noble (Ubuntu 24.04) shows its kernel's rule of user namespaces.
 # $HOST_SHELL is a root shell there that reads commands, $MACHINE_SSH runs one, $MACHINE its variables for Ansible.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 ARCHITECTURE=${ARCHITECTURE:-amd64}
-export VENV=$PWD/.venv CACHE=${CACHE:-$PWD/.cache/qemu-$ARCHITECTURE} GATEWAY=127.0.0.1
+export SUITE=${SUITE:-bookworm}
+export VENV=$PWD/.venv CACHE=${CACHE:-$PWD/.cache/qemu-$SUITE-$ARCHITECTURE} GATEWAY=127.0.0.1
 mkdir -p "$CACHE"
 # shellcheck source=../host/engine.sh
 . tests/host/engine.sh
@@ -19,6 +21,10 @@ case $ARCHITECTURE in
   amd64) emulator=(qemu-system-x86_64 -M q35 -cpu max) package=qemu-system-x86 console=ttyS0 ;;
   arm64) emulator=(qemu-system-aarch64 -M virt -cpu cortex-a72) package=qemu-system-arm console=ttyAMA0 ;;
   *) echo "ARCHITECTURE is '$ARCHITECTURE', expected amd64 or arm64" >&2 && exit 2 ;;
+esac
+case $SUITE in
+  jammy | noble) kernel=linux-image-virtual,apparmor ;;
+  *) kernel=linux-image-$ARCHITECTURE ;;
 esac
 install_packages $package mmdebstrap e2fsprogs openssh-client openssl
 
@@ -45,7 +51,7 @@ build_disk() {
   run_foreign_programs
   rm -rf "$root" "$CACHE"/id*
   ssh-keygen -q -t ed25519 -N '' -f "$CACHE/id"
-  make_system "$root" "linux-image-$ARCHITECTURE,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv" \
+  make_system "$root" "$kernel,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv" \
     --architectures="$ARCHITECTURE"
   mkdir -p "$root/root/.ssh"
   cp "$CACHE/id.pub" "$root/root/.ssh/authorized_keys"
@@ -59,8 +65,8 @@ build_disk() {
   echo 'LABEL=root / ext4 defaults 0 1' >"$root/etc/fstab"
   # The machine is started with the first one, given from outside; to make others takes emulation ten minutes.
   echo 'update_initramfs=no' >"$root/etc/initramfs-tools/update-initramfs.conf"
-  cp "$root"/boot/vmlinuz-* "$CACHE/vmlinuz"
-  cp "$root"/boot/initrd.img-* "$CACHE/initrd"
+  cp "$root"/boot/vmlinuz-*[0-9]* "$CACHE/vmlinuz"
+  cp "$root"/boot/initrd.img-*[0-9]* "$CACHE/initrd"
   rm -f "$CACHE/disk.img"
   truncate --size=12G "$CACHE/disk.img"
   mkfs.ext4 -q -L root -d "$root" "$CACHE/disk.img"

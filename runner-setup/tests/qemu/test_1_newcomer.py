@@ -9,12 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import GitHub, copy_repository
+from conftest import GitHub, Host, copy_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 TIMED = '{line}\necho "took $((SECONDS - before)) s: {line}"; before=$SECONDS\n'
 PING = "ansible all -m ping"
+KEY = "export RUNNER_APP_KEY_FILE=~/my-app.private-key.pem"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What the README asks to be edited.
 EDITS = (
     ("192.0.2.10", "127.0.0.1"),
@@ -56,23 +58,39 @@ class Newcomer:
         return done.stdout
 
 
+def steps() -> list[str]:
+    """The README's commands."""
+    return [line.partition("#")[0].strip() for block in BLOCK.findall(README) for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     return Newcomer(tmp_path_factory.mktemp("home"))
 
 
+@pytest.mark.skipif(os.environ["SUITE"] != "noble", reason="only Ubuntu's kernel has the rule")
+def test_a_machine_whose_kernel_would_stop_rootless_docker_is_refused(newcomer: Newcomer, host: Host) -> None:
+    """With the profile that Ubuntu has for rootlesskit, all that follows works under the same rule."""
+    assert host.run("cat /proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
+    profile = "/etc/apparmor.d/rootlesskit"
+    host.run(f"mv {profile} /root/")
+    told = newcomer.follow(*steps()[:2], KEY, "ansible-playbook site.yml || echo refused")
+    assert "refused" in told.splitlines()
+    assert "has no AppArmor profile for rootlesskit" in " ".join(told.split())
+    host.run(f"mv /root/rootlesskit {profile}")
+
+
 def test_the_readme_leads_to_idle_runners(newcomer: Newcomer, github: GitHub) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line.partition("#")[0].strip() for block in BLOCK.findall(readme) for line in block.splitlines()]
+    lines = steps()
     assert "ansible-playbook smoke.yml" in lines
-    assert f"`{PING}`" in readme
+    assert f"`{PING}`" in README
     newcomer.follow(*lines[:2], PING, *lines[2:])
     for instance in ("a", "b"):
         assert github.ready(instance)
 
 
 def test_a_second_run_changes_nothing_and_health_shows_them(newcomer: Newcomer, github: GitHub) -> None:
-    shell = (". .venv/bin/activate", "export RUNNER_APP_KEY_FILE=~/my-app.private-key.pem")  # a new one
+    shell = (". .venv/bin/activate", KEY)  # a new one
     second = newcomer.follow(*shell, "ansible-playbook site.yml", folder="runner-setup")
     assert re.search(r"builder-1 .* changed=0 .* failed=0 ", second), second[-2000:]
     table = newcomer.follow(*shell, "ansible-playbook health.yml", folder="runner-setup")
