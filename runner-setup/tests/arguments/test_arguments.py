@@ -64,6 +64,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"base_ca_certificates": ["a/x.pem", "x.crt"]}, 'base_ca_certificates is ["a/x.pem", "x.crt"]; expected files'),
     ({"runner_name_prefix": "x" * 54, "runner_instances": ["a", "bc"]}, "would have 65 characters, GitHub takes 64"),
     ({"runner_allowed_repositories": "acme/product-*"}, "runner_allowed_repositories is text; expected a list"),
+    ({"base_ca_certificates": "x.crt"}, "base_ca_certificates is text; expected a list"),
     ({"runner_environment": "A=b"}, "runner_environment is text; expected a dict (in YAML; after --extra"),
     ({"runner_app_key_file": "/nowhere.pem"}, "runner_app_key_file is /nowhere.pem: there is no such file here"),
     ({"runner_auth": "token", "runner_token_file": "/nowhere"}, "runner_token_file is /nowhere: there is no such file"),
@@ -191,7 +192,7 @@ def ask(
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each machine was told; all in one run, as each starts the same checks from scratch."""
     hosts = {f"wrong-{i}": {**GOOD, **settings} for i, (settings, _) in enumerate(WRONG)}
-    good = {**GOOD, **dict.fromkeys(OWN, "x")}
+    good = {**GOOD, **dict.fromkeys(OWN, "x"), "runner_labels": "{{ ['docker-' ~ docker_mode] }}"}
     return ask(tmp_path_factory.mktemp("arguments"), PLAY, {"good": good, **hosts})[0]
 
 

@@ -104,6 +104,9 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
         'keyctl add user left secret @u; keyctl add user left secret "$(keyctl get_persistent @s)"',
         'keyctl search @u user left; keyctl search "$(keyctl get_persistent @s)" user left',
         "touch /dev/shm/left /tmp/left /var/tmp/left",
+        # A service of the user is less confined than the job.
+        "systemd-run --user --pipe --wait --quiet sh -c 'for folder in /dev/shm /dev/mqueue /run/lock /var/crash; do"
+        " test ! -w $folder || { touch $folder/by-service && echo $folder/by-service; }; done'",
         "mkdir -p $THEBES_RUNNER_DIR/_work/x/$(printf 'd/%.0s' $(seq 900))",
         "chmod 000 $THEBES_RUNNER_DIR/_work/x",
         'python3 -c \'for i in range(20000): open(f"/tmp/{i:0250}", "w")\'',
@@ -116,6 +119,9 @@ def test_stray_daemons_files_and_services_are_gone_afterwards(
     )
     left = host.run(f"ps -u thebes-{instance} -o args=")
     assert "sleep 43" not in left
+    made = re.findall(r"(?m)^/\S+/by-service$", job["log"])
+    assert "/dev/shm/by-service" in made
+    assert host.call(f"ls -d {' '.join(made)}").stdout == ""
     base = f"/srv/thebes-runner/thebes-{instance}"
     folders = " ".join(f"{base}/{name}" for name in ("home", "tmp", "vartmp", "tools", "runner/_work"))
     found = host.run(f"find {folders} /dev/shm -mindepth 1 2>/dev/null", check=False).splitlines()

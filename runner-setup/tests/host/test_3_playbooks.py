@@ -32,7 +32,6 @@ from provisioning import Workflow
 
 # Wrong settings are refused without a machine: tests/arguments. These need one.
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "disk": ({"preflight_disk_min_mib": 999999999}, "free or add disk, or lower the limit"),
     "memory": ({"preflight_memory_min_mib": 999999999}, "use fewer runner_instances, more memory"),
     "route": ({"runner_url": "https://nowhere.test"}, "can't reach https://nowhere.test"),
     "clock": ({}, "set up time synchronization"),

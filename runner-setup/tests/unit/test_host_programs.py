@@ -177,10 +177,11 @@ def test_a_runner_without_its_user_does_not_hide_the_others(
     """As in a site.yml that ended half-way; and one whose supervisor is dead says nothing of its own."""
     command("systemctl", "echo ActiveState=inactive")
     missing = settings.Instance(name="b", user="no-such-user", directory="/nowhere")
-    host = runner(missing, instance)
+    half_made = settings.Instance(name="c", user=instance.user, directory="/nowhere")
+    host = runner(missing, instance, half_made)
     notes.write(instance, {"phase": "idle"})
     found = [health.examine(host, one) for one in host.instances]
-    assert [(h.instance, h.phase) for h in found] == [("b", "unknown"), ("a", "unknown")]
+    assert [(h.instance, h.phase) for h in found] == [("b", "unknown"), ("a", "unknown"), ("c", "unknown")]
     assert "user no-such-user of runner b does not exist" in found[0].last_error
     assert "no-such-user" not in health.prometheus(found)
 

@@ -252,8 +252,9 @@ def test_a_persistent_listener_that_was_adopted_with_a_job_is_renewed_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     runner = before(ephemeral=False, busy=True)
-    supervisor = make(ephemeral=False, name_prefix="h-", registration_check_seconds=0.05, blocked_addresses=())
+    supervisor = make(ephemeral=False, name_prefix="h-", blocked_addresses=())
     monkeypatch.setattr(supervise, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(supervise, "ASK_AGAIN_SECONDS", 0.05)
     lasting.job_file.touch()
     looks: list[int] = []
 

@@ -330,7 +330,7 @@ def test_the_root_daemon_begins_anew_between_jobs_when_its_settings_are_newer(
     file, log = tmp_path / "docker.json", tmp_path / "log"
     file.touch()
     monkeypatch.setattr(reset, "ROOT_DAEMON_READS", (file, tmp_path / "none"))
-    booted = time.time() - processes.since_boot()
+    booted = time.time() - time.monotonic()
     for state, written, restarted in (
         ("active", booted + 49, False),
         ("active", booted + 51, True),

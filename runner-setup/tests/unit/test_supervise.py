@@ -351,6 +351,17 @@ def test_a_limit_of_requests_is_waited_out_by_the_checks(
     assert calls() == []
 
 
+def test_a_listener_that_github_would_not_let_go_is_asked_about_again_when_it_wants_to_be_asked(
+    make: Callable[..., Supervisor], calls: Callable[[], list[str]], fake: FakeGitHub
+) -> None:
+    supervisor = make()
+    supervisor.note("idle", runner_id=7, runner_name="h-a-7")
+    fake.faults = [Fault(r"/actions/runners/\d+", status=429, headers={"Retry-After": "900"})]
+    assert not supervisor.stop_idle_listener()
+    assert 890 < supervisor.ask_again - time.monotonic() <= 900
+    assert calls() == []
+
+
 def test_jobs_are_counted_once_each_also_those_of_a_lasting_listener(
     make: Callable[..., Supervisor], command: Command
 ) -> None:
@@ -366,6 +377,15 @@ def test_jobs_are_counted_once_each_also_those_of_a_lasting_listener(
     adopted = make(ephemeral=False)
     assert adopted.finish()[1]
     assert adopted.state["jobs"] == 3
+    # One that was refused: the worker has ended, and the watchdog removed its file, before the listener ended.
+    adopted.listen()
+    file.write_text(json.dumps({"worker": 9, "started": 4.0, "interrupted": None}))
+    adopted.count_job()
+    file.unlink()
+    assert adopted.finish()[1]
+    adopted.listen()
+    assert not adopted.finish()[1]
+    assert adopted.state["jobs"] == 4
 
 
 @pytest.mark.parametrize("logged", [False, True])
@@ -398,13 +418,14 @@ def test_a_host_without_credentials_waits_with_its_docker_for_a_configuration(
             supervisor.instance.prepared_file.touch()
 
     monkeypatch.setattr(time, "sleep", pause)
-    supervisor.await_configuration()
+    monkeypatch.setattr(supervisor, "prepare", lambda: None)
+    supervisor.cycle()  # nothing is registered or started: the checks before a job come again
     assert pauses == ["no one-time configuration: run site.yml from the controller"] * 3
-    supervisor.await_configuration()
+    assert not supervisor.await_configuration()
     instance.prepared_file.unlink()
     instance.drain_file.touch()
-    with pytest.raises(HostError, match=r"no one-time configuration"):
-        supervisor.await_configuration()
+    supervisor.cycle()
+    assert len(pauses) == 3
 
 
 def test_a_key_that_cannot_be_read_ends_nothing(

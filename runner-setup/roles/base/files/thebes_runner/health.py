@@ -50,7 +50,7 @@ def examine(runner: Runner, instance: Instance) -> Health:
     """One that is not made yet, or not quite removed, keeps nobody from asking after the others."""
     try:
         return examined(runner, instance)
-    except SettingsError as error:
+    except (SettingsError, OSError) as error:
         return Health(instance=instance.name, last_error=str(error))
 
 

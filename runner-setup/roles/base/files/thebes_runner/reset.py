@@ -125,7 +125,7 @@ def newest(files: Iterable[Path]) -> float:
 def renew_root_daemon() -> None:
     """Between jobs, as a restart ends all containers: with what has changed of its settings since it began."""
     started = system.unit_started(ROOT_DAEMON)
-    began = 0.0 if started is None else time.time() - processes.since_boot() + started
+    began = 0.0 if started is None else time.time() - time.monotonic() + started
     if began < newest(ROOT_DAEMON_READS):
         LOG.info("%s begins anew, with what has changed", ROOT_DAEMON)
         system.run("systemctl", "daemon-reload")

@@ -27,6 +27,7 @@ ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 1.0
 STOP_SECONDS = 30.0
 FIREWALL_CHECK_SECONDS = 15.0
+ASK_AGAIN_SECONDS = 60.0  # whether a listener may be ended, after GitHub said no, or nothing
 # Checks in a row that find a listener offline before it is ended: it hangs. GitHub itself waits for a day.
 SILENT_CHECKS = 3
 DOUBTFUL_FAILURES = 3
@@ -95,6 +96,8 @@ class Supervisor:
         self.failures = 0  # in a row
         self.broken = 0  # listeners in a row that failed without a job
         self.next_check = 0.0  # of the registration (time.monotonic)
+        self.ask_again = 0.0  # whether the listener may be ended
+        self.counted: object = None  # the last job before this listener
         self.stopping = False  # we ended the listener ourselves
         self.stale = False  # the listener is to begin anew as soon as it is idle
         self.silent = 0  # checks in a row that found it offline
@@ -159,7 +162,8 @@ class Supervisor:
 
     def cycle(self) -> None:
         self.prepare()
-        self.await_configuration()
+        if self.await_configuration():
+            return  # the checks before a job are old by then
         self.register()
         self.listen()
         outcome, had_job = self.finish()
@@ -213,17 +217,16 @@ class Supervisor:
             )
         reset.start_user_services(self.settings, self.instance)
 
-    def await_configuration(self) -> None:
-        """Without credentials there is nothing to do until a controller hands one over."""
+    def await_configuration(self) -> bool:
+        """Without credentials there is nothing to do until a controller hands one over; whether it was waited."""
         if self.settings.github.auth != "none" or self.instance.prepared_file.exists():
-            return
+            return False
         wanted = "no one-time configuration: run site.yml from the controller"
         LOG.info("%s: %s", self.instance.name, wanted)
         self.note("waiting", last_error=wanted)
-        while not self.instance.prepared_file.exists():
-            if self.draining():
-                raise HostError(wanted)
+        while not (self.instance.prepared_file.exists() or self.draining()):
             time.sleep(POLL_SECONDS)
+        return True
 
     def register(self) -> None:
         """Hand the listener what it needs, through a file that only root and systemd read."""
@@ -283,6 +286,7 @@ class Supervisor:
         self.stale = not self.settings.ephemeral and self.registered.outdated
         self.silent = 0
         self.state["version"] = self.settings.version
+        self.counted = self.state.get("counted")
         # The watchdog may have noted the last listener's job while that ended.
         self.instance.job_file.unlink(missing_ok=True)
         system.run("systemctl", "start", self.instance.job_unit)
@@ -294,7 +298,7 @@ class Supervisor:
         """Until the listener ends; meanwhile end it when asked, and notice a lost registration."""
         self.schedule_check()
         firewall_check = 0.0
-        asked = False  # GitHub, since the last job, whether the listener may be ended
+        self.ask_again = 0.0
         with processes.handle(system.main_pid(self.instance.job_unit)) as handle:
             while not ended(handle, POLL_SECONDS):
                 busy = self.job_started()
@@ -304,15 +308,14 @@ class Supervisor:
                 if time.monotonic() >= firewall_check:
                     firewall_check = time.monotonic() + FIREWALL_CHECK_SECONDS
                     self.check_firewall(busy)
-                due = time.monotonic() >= self.next_check
-                if due:
-                    self.schedule_check()
                 if busy:
-                    asked = False
-                elif (self.stale or self.draining()) and not self.stopping and (due or not asked):
-                    asked = True
-                    self.stop_idle_listener()
-                elif due:
+                    self.ask_again = 0.0
+                elif (self.stale or self.draining()) and not self.stopping:
+                    if time.monotonic() >= self.ask_again:
+                        self.ask_again = time.monotonic() + ASK_AGAIN_SECONDS
+                        self.stop_idle_listener()
+                elif time.monotonic() >= self.next_check:
+                    self.schedule_check()
                     self.check_registration()
 
     def schedule_check(self, asked: float | None = None) -> None:
@@ -398,6 +401,7 @@ class Supervisor:
         except (RunnerKitError, OSError) as error:
             if self.worker_runs() or not self.give_up(error):
                 LOG.warning("%s: can't end the listener yet: %s", self.instance.name, error)
+                self.ask_again = max(self.ask_again, time.monotonic() + (getattr(error, "retry_after", None) or 0.0))
                 return False
         self.stop_listener()
         return True
@@ -449,8 +453,9 @@ class Supervisor:
         shown = system.unit_properties(self.instance.job_unit, "Result", "ExecMainStatus")
         outcome = Outcome(result=shown["Result"], code=int(shown["ExecMainStatus"]))
         (self.instance.run_dir / "listener.env").unlink(missing_ok=True)
-        had_job = self.job_started()
         self.count_job()
+        # Of one that was refused the watchdog may have removed the file, when the worker had ended.
+        had_job = self.job_started() or (outcome.ok and self.state.get("counted") != self.counted)
         self.instance.job_file.unlink(missing_ok=True)
         if not (had_job or self.stopping) and self.settings.ephemeral and self.worker_logged():
             had_job = True  # which ended before the watchdog saw it
