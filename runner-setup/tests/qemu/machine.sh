@@ -86,7 +86,7 @@ start_machine() {
   VM=$!
 }
 
-SSH=(-i "$CACHE/id" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5)
+SSH=(-i "$CACHE/id" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=60) # an emulated processor
 reachable() {
   for _ in $(seq 120); do
     ssh "${SSH[@]}" root@127.0.0.1 true 2>/dev/null && return
