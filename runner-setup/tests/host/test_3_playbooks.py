@@ -142,8 +142,8 @@ def test_a_dry_run_on_the_provisioned_machine_changes_nothing(
     ran = workflow.dispatch(limit="nobody")
     assert (ran.code, "leaves us with no hosts to target" in ran.log) == (1, True), ran.log[-6000:]
     host.run(f"touch /srv/thebes-runner/thebes-{instance_of(at_work)}/tmp/enough")
-    done = jobs.done(job)
-    assert done["conclusion"] == "success", done["log"]
+    ended = jobs.done(job)
+    assert ended["conclusion"] == "success", ended["log"]
 
 
 def differing(before: str, after: str) -> list[str]:

@@ -23,7 +23,7 @@ case $ARCHITECTURE in
   *) echo "ARCHITECTURE is '$ARCHITECTURE', expected amd64 or arm64" >&2 && exit 2 ;;
 esac
 case $SUITE in
-  jammy | noble) kernel=linux-image-virtual,apparmor ;;
+  jammy | noble) kernel=linux-image-virtual,initramfs-tools,apparmor ;;
   *) kernel=linux-image-$ARCHITECTURE ;;
 esac
 install_packages $package mmdebstrap e2fsprogs openssh-client openssl
