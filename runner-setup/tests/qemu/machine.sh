@@ -51,7 +51,7 @@ build_disk() {
   run_foreign_programs
   rm -rf "$root" "$CACHE"/id*
   ssh-keygen -q -t ed25519 -N '' -f "$CACHE/id"
-  make_system "$root" "$kernel,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv" \
+  make_system "$root" "$kernel,apt,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,python3-apt,ca-certificates,udev,iproute2,procps,cron,sudo,systemd-timesyncd,python3-venv" \
     --architectures="$ARCHITECTURE"
   mkdir -p "$root/root/.ssh"
   cp "$CACHE/id.pub" "$root/root/.ssh/authorized_keys"
