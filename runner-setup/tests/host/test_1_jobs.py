@@ -216,7 +216,7 @@ def test_testcontainers(jobs: Jobs, testcontainers: str) -> None:
     left = "docker ps --all --quiet --filter label=org.testcontainers.session-id --filter ancestor=thebes-small"
     job = jobs.run(
         f"! {environment} python3 - <<'E'\n{CONTAINERS}E",
-        f"docker ps; timeout 20 sh -c 'while {left} | grep -q .; do sleep 0.2; done'",
+        f"docker ps; timeout 100 sh -c 'while {left} | grep -q .; do sleep 0.2; done'",
     )
     assert job["conclusion"] == "success", job["log"]
     assert "served" in job["log"]
