@@ -17,20 +17,21 @@ import yaml
 KINDS: dict[str, type] = {"list": list, "dict": dict}
 
 
-def preflight_options(role: str, roles_path: str) -> list[str]:
-    """The options that a role's argument specification names."""
+def specified(role: str, roles_path: str) -> dict[str, dict[str, Any]]:
+    """The options of a role's argument specification."""
     text = Path(roles_path, role, "meta", "argument_specs.yml").read_text(encoding="utf-8")
-    return sorted(yaml.safe_load(text)["argument_specs"]["main"].get("options", {}))
+    return dict(yaml.safe_load(text)["argument_specs"]["main"].get("options", {}))
+
+
+def preflight_options(role: str, roles_path: str) -> list[str]:
+    """The names of a role's options."""
+    return sorted(specified(role, roles_path))
 
 
 def preflight_collections(roles: list[str], roles_path: str) -> dict[str, str]:
     """The options of these roles that are lists or dictionaries, and which."""
-    found: dict[str, str] = {}
-    for role in roles:
-        text = Path(roles_path, role, "meta", "argument_specs.yml").read_text(encoding="utf-8")
-        options = yaml.safe_load(text)["argument_specs"]["main"].get("options", {})
-        found |= {name: option["type"] for name, option in options.items() if option["type"] in KINDS}
-    return found
+    every = (item for role in roles for item in specified(role, roles_path).items())
+    return {name: option["type"] for name, option in every if option["type"] in KINDS}
 
 
 def preflight_shapeless(values: Mapping[str, Any], collections: Mapping[str, str]) -> str:
